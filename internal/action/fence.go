@@ -24,7 +24,6 @@ func (a *Action) Fence(prefix string) io.WriteCloser {
 	if prefix != "" {
 		f.prefix = prefix + " | "
 	}
-	fmt.Fprintf(f.out, "::stop-commands::%s\n", f.token)
 	return f
 }
 
@@ -32,11 +31,19 @@ type fence struct {
 	out           io.Writer
 	token, prefix string
 	line          []byte
-	closed        bool
+	open, closed  bool
 }
 
 func (f *fence) Write(p []byte) (int, error) {
 	n := len(p)
+	if n > 0 && !f.open {
+		// Only now: most commands say nothing, and two lines of nothing hide
+		// what matters.
+		f.open = true
+		if _, err := fmt.Fprintf(f.out, "::stop-commands::%s\n", f.token); err != nil {
+			return 0, err
+		}
+	}
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
 		if i >= 0 {
@@ -88,6 +95,9 @@ func (f *fence) Close() error {
 		return nil
 	}
 	f.closed = true
+	if !f.open {
+		return nil
+	}
 	if len(f.line) > 0 {
 		if err := f.flush(); err != nil {
 			return err

@@ -1,0 +1,20 @@
+// Command tofu-apply answers: did exactly that plan happen?
+package main
+
+import (
+	_ "embed"
+	"os"
+
+	"edge-actions/internal/action"
+	"edge-actions/internal/stack"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == stack.SuperviseArg {
+		os.Exit(stack.Supervise(os.Args[2]))
+	}
+	os.Exit(action.Main(metadata, run))
+}

@@ -1,0 +1,15 @@
+// Command tofu-plan-with-state-backup answers: what would change, and can we
+// get back?
+package main
+
+import (
+	_ "embed"
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }

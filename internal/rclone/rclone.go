@@ -1,0 +1,172 @@
+// Package rclone keeps directories of files on an rclone remote. It uses a
+// handful of subcommands, none of which can synchronise, and so none that can
+// delete what it was not told to. It refuses to take an exit code for the
+// truth: what was uploaded is read back by the caller.
+package rclone
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"edge-actions/internal/command"
+	"edge-actions/internal/verdict"
+)
+
+// Exit codes that mean that something is not there (rclone's documentation,
+// "Exit code"; measured with 1.60).
+const (
+	exitDirectoryMissing = 3
+	exitFileMissing      = 4
+)
+
+// Remote is a place on an rclone remote where directories of a fixed set of
+// files are kept.
+type Remote struct {
+	Path string // of rclone
+	Base string // "remote:path"
+	Env  []string
+	// Files are the files of each directory, in the order in which they are
+	// uploaded. A directory is complete when the last one is there.
+	Files   []string
+	Timeout time.Duration // of each command
+}
+
+var remote = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:`)
+
+// IsRemote reports whether s is of the form "name:path". Connection strings
+// (":backend,option=value:") are not: they carry secrets in an argument.
+func IsRemote(s string) bool { return remote.MatchString(s) }
+
+// Find returns the path of rclone, or a refusal that says how to install it.
+func Find(name string) (string, error) {
+	p, err := exec.LookPath(name)
+	if err != nil {
+		return "", verdict.CannotTell("tool-rclone", "rclone on PATH", errors.New("none"), "install it (apt install rclone, brew install rclone), or copy archives to a directory instead")
+	}
+	return p, nil
+}
+
+// Environ picks what rclone may see: its own variables, with the
+// configuration's password among them, and nothing of the job's.
+func Environ(from []string) []string {
+	return command.Environ(from, append([]string{"RCLONE_*", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK"}, command.Base...), nil)
+}
+
+// Location implements the place's name for people.
+func (r *Remote) Location(name string) string {
+	if name == "" {
+		return r.Base
+	}
+	if strings.HasSuffix(r.Base, ":") {
+		return r.Base + name // "sftp:/name" would be the root, not the home
+	}
+	return strings.TrimSuffix(r.Base, "/") + "/" + name
+}
+
+// Put uploads the files of the local directory dir. Where one is already
+// there it refuses: copyto would overwrite it, --immutable or not (measured).
+func (r *Remote) Put(ctx context.Context, name, dir string) error {
+	if there, err := r.list(ctx, r.Location(name), "--files-only"); err != nil || len(there) > 0 {
+		return errors.Join(err, refuseExisting(r.Location(name), there))
+	}
+	for _, file := range r.Files {
+		if err := r.run(ctx, io.Discard, "copyto", "--no-traverse", filepath.Join(dir, file), path.Join(r.Location(name), file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refuseExisting(where string, there []string) error {
+	if len(there) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s already holds %q", where, there)
+}
+
+// Open downloads a file as it is read. Close reports how rclone ended, so a
+// download that broke off is an error there at the latest.
+func (r *Remote) Open(ctx context.Context, name, file string) (io.ReadCloser, error) {
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := r.run(ctx, pw, "cat", path.Join(r.Location(name), file))
+		pw.CloseWithError(err)
+		done <- err
+	}()
+	return &download{pr, done}, nil
+}
+
+type download struct {
+	*io.PipeReader
+	done chan error
+}
+
+func (d *download) Close() error {
+	d.PipeReader.CloseWithError(errStopped)
+	if err := <-d.done; err != nil && !errors.Is(err, errStopped) && !errors.Is(err, io.ErrClosedPipe) {
+		return err
+	}
+	return nil
+}
+
+var errStopped = errors.New("the reader stopped")
+
+// List returns the names of the complete directories. A place that is not
+// there yet holds none.
+func (r *Remote) List(ctx context.Context) ([]string, error) {
+	last := r.Files[len(r.Files)-1]
+	files, err := r.list(ctx, r.Base, "--files-only", "-R", "--max-depth", "2", "--include", "/*/"+last)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range files {
+		if name, ok := strings.CutSuffix(f, "/"+last); ok && name != "" && !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Remove deletes the files of a directory, the last one first: from then on
+// the directory is not complete, whatever happens to the rest.
+func (r *Remote) Remove(ctx context.Context, name string) error {
+	for i := len(r.Files) - 1; i >= 0; i-- {
+		err := r.run(ctx, io.Discard, "deletefile", path.Join(r.Location(name), r.Files[i]))
+		if code := command.Code(err); err != nil && code != exitFileMissing && code != exitDirectoryMissing {
+			return err
+		}
+	}
+	if err := r.run(ctx, io.Discard, "rmdir", r.Location(name)); command.Code(err) != exitDirectoryMissing {
+		return err
+	}
+	return nil
+}
+
+func (r *Remote) list(ctx context.Context, where string, flags ...string) ([]string, error) {
+	var out bytes.Buffer
+	err := r.run(ctx, &out, append(append([]string{"lsf"}, flags...), where)...)
+	if command.Code(err) == exitDirectoryMissing {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.FieldsFunc(out.String(), func(c rune) bool { return c == '\n' }), nil
+}
+
+func (r *Remote) run(ctx context.Context, stdout io.Writer, args ...string) error {
+	// Retries are rclone's own; the timeout is over all of them.
+	args = append([]string{"--ask-password=false", "--log-level", "ERROR", "--stats", "0"}, args...)
+	return command.Run(ctx, command.Cmd{Path: r.Path, Args: args, Env: r.Env, Stdout: stdout, Timeout: r.Timeout, Grace: 10 * time.Second})
+}

@@ -1,0 +1,172 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"edge-actions/internal/files"
+	"edge-actions/internal/tfplan"
+	"edge-actions/internal/tfstate"
+	"edge-actions/internal/tofu"
+	"edge-actions/internal/verdict"
+)
+
+// PlanRequest is what Plan is asked for.
+type PlanRequest struct {
+	Fmt, Validate bool
+	Options       tofu.PlanOptions // without Out
+	Guard         tfplan.Guard
+	// OutDir is where the plan and its receipt go, in a directory of their own.
+	OutDir string
+}
+
+// Planned is a plan that may be applied. On an error it holds what was found
+// until then, for the outputs.
+type Planned struct {
+	Plan     *tfplan.Plan
+	Changed  bool
+	PlanPath string
+	Receipt  *tfplan.Receipt
+	// ReceiptPath and ReceiptSHA256 are what the apply step asks for.
+	ReceiptPath, ReceiptSHA256 string
+	Backup                     *tfstate.Backup
+}
+
+// Plan backs the state up, plans and writes the receipt.
+func (s *Stack) Plan(ctx context.Context, req PlanRequest) (*Planned, error) {
+	out := &Planned{}
+	if err := s.open(ctx, slices.Contains(s.Archives.Accept, "new")); err != nil {
+		return out, err
+	}
+	if err := s.lint(ctx, req); err != nil {
+		return out, err
+	}
+	backup, err := s.Archives.Make(ctx, s.source, tfstate.ForPlan)
+	if err != nil {
+		return out, err
+	}
+	out.Backup = backup
+	s.Report.Add(backup.Checks...)
+
+	dir, err := privateTemp(req.OutDir, "plan-")
+	if err != nil {
+		return out, err
+	}
+	planPath := filepath.Join(dir, "plan.tfplan")
+	if err := s.plan(ctx, req, out, planPath); err != nil {
+		// A plan that may not be applied must not lie around: it holds secrets.
+		return out, errors.Join(err, os.RemoveAll(dir))
+	}
+	out.PlanPath, out.ReceiptPath = planPath, filepath.Join(dir, "receipt.json")
+	if err := out.Receipt.Write(out.ReceiptPath); err != nil {
+		return out, err
+	}
+	out.ReceiptSHA256, err = files.SHA256(out.ReceiptPath)
+	return out, err
+}
+
+// lint runs the checks that need no state.
+func (s *Stack) lint(ctx context.Context, req PlanRequest) error {
+	var errs []error
+	for _, c := range []struct {
+		id, wanted, hint string
+		on               bool
+		run              func(context.Context) error
+	}{
+		{"fmt", "formatted configuration", "run tofu fmt -recursive and commit, or set fmt: false", req.Fmt, s.CLI.Fmt},
+		{"validate", "a valid configuration", "the lines above say what is wrong", req.Validate, s.CLI.Validate},
+	} {
+		if !c.on {
+			s.Report.Add(verdict.Check{ID: c.id, Verdict: verdict.Unproven, Got: "not looked at", Waived: c.id + ": false"})
+			continue
+		}
+		if _, err := s.fenced("tofu "+c.id, func() (bool, error) { return true, c.run(ctx) }); err != nil {
+			errs = append(errs, verdict.Refuse(c.id, c.wanted, err.Error(), c.hint))
+			continue
+		}
+		s.Report.Prove(c.id, c.wanted, "")
+	}
+	return errors.Join(errs...)
+}
+
+// plan makes the plan file and fills in what is known of it.
+func (s *Stack) plan(ctx context.Context, req PlanRequest, out *Planned, planPath string) error {
+	req.Options.Out = planPath
+	changed, warnings, err := s.CLI.Plan(ctx, req.Options)
+	s.warn(warnings)
+	if err != nil {
+		return err
+	}
+	out.Changed = changed
+	if out.Plan, err = s.read(ctx, planPath); err != nil {
+		return verdict.CannotTell("plan-failed", "a plan that can be read", err, "look at the plan by hand: tofu plan")
+	}
+	counts := out.Plan.Counts()
+	if !changed && counts.Any() {
+		return verdict.Refuse("plan-failed", "one answer from tofu", fmt.Sprintf("exit code 0, no changes, and a plan with changes (%s)", counts.Headline()), "look for a wrapper around tofu that changes its exit code")
+	}
+	if err := req.Guard.Check(out.Plan); err != nil {
+		return err
+	}
+	s.Report.Prove("protected", fmt.Sprintf("nothing protected is lost, at most %d deletions", req.Guard.MaxDestroy), counts.Headline())
+	return s.receipt(ctx, out, planPath, counts)
+}
+
+// read reads the plan file through tofu show, without it touching the disk.
+func (s *Stack) read(ctx context.Context, planPath string) (*tfplan.Plan, error) {
+	r, w := io.Pipe()
+	shown := make(chan error, 1)
+	go func() {
+		err := s.CLI.ShowPlan(ctx, planPath, w)
+		w.CloseWithError(err)
+		shown <- err
+	}()
+	p, err := tfplan.ReadJSON(r)
+	r.Close()
+	return p, errors.Join(err, <-shown)
+}
+
+// receipt ties the plan to the state. The state is looked at again: it must
+// still be the one that was archived before the plan was made.
+func (s *Stack) receipt(ctx context.Context, out *Planned, planPath string, counts tfplan.Counts) error {
+	now, err := tfstate.Look(ctx, s.source)
+	if err != nil {
+		return err
+	}
+	if now != out.Backup.State {
+		return verdict.Refuse("state-moved", "the state to stay as it was archived: "+tfplan.StateID(out.Backup.State).String(), tfplan.StateID(now).String(), "another run wrote it during the plan; run again")
+	}
+	r := &tfplan.Receipt{
+		Created: time.Now().UTC(), Stack: s.Name, State: tfplan.StateID(now), Commit: s.Commit, TofuVersion: s.CLI.Version,
+		Workspace: s.Workspace, Backend: s.backend.String(), Counts: counts,
+	}
+	if r.Plan.SHA256, err = files.SHA256(planPath); err != nil {
+		return err
+	}
+	if r.LockFileSHA256, err = s.lockFileSHA256(); err != nil {
+		return err
+	}
+	if m := out.Backup.Manifest; m != nil {
+		r.Backup.ID, r.Backup.SHA256 = m.Name, m.Archive.SHA256
+	}
+	out.Receipt = r
+	s.Report.Prove("plan", "a plan for the state that was archived", fmt.Sprintf("%s; %s", counts.Headline(), r.State))
+	return nil
+}
+
+func (s *Stack) warn(warnings []tofu.Diagnostic) {
+	if len(warnings) == 0 {
+		return
+	}
+	w := s.Fence("tofu")
+	defer w.Close()
+	for _, d := range warnings {
+		fmt.Fprintln(w, d)
+	}
+}

@@ -1,0 +1,82 @@
+package tfstate
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// retain removes the archives that are beyond both limits, here and off the
+// machine. A failure to remove is told and is no reason to go red: there is
+// one archive too many, not one too few.
+func (a *Archives) retain(ctx context.Context, newest *Manifest) {
+	for _, store := range []Store{a.Local, a.Offsite} {
+		if store == nil {
+			continue
+		}
+		names, err := archiveNames(ctx, store)
+		if err != nil {
+			a.Logf("retention: the archives in %s can't be listed, nothing was removed: %v", store.Location(""), err)
+			continue
+		}
+		for _, name := range a.expired(ctx, store, names, newest) {
+			if err := store.Remove(ctx, name); err != nil {
+				a.Logf("retention: %s can't be removed: %v", store.Location(name), err)
+				continue
+			}
+			a.Logf("retention: removed %s (kept are the newest %d and all of the last %d days)", store.Location(name), a.RetainCount, a.RetainDays)
+		}
+	}
+}
+
+// expired returns which of the names, sorted newest first, may go: those that
+// are beyond every limit that is set. Never the archive that was just proved,
+// never one from the future of this run's clock, and never the last good one.
+func (a *Archives) expired(ctx context.Context, store Store, names []string, newest *Manifest) []string {
+	if a.RetainCount == 0 && a.RetainDays == 0 {
+		return nil
+	}
+	oldest := newest.Created.Add(-time.Duration(a.RetainDays) * 24 * time.Hour)
+	var out []string
+	for i, name := range names {
+		made, err := timeOf(name)
+		young := a.RetainDays > 0 && !made.Before(oldest)
+		few := a.RetainCount > 0 && i < a.RetainCount
+		if err == nil && !young && !few && name < newest.Name {
+			out = append(out, name)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	good := a.lastGood(ctx, store, names, newest)
+	kept := out[:0]
+	for _, name := range out {
+		if name != good {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
+// lastGood returns the newest archive that was taken without an override and
+// whose bytes are still those of its manifest.
+func (a *Archives) lastGood(ctx context.Context, store Store, names []string, newest *Manifest) string {
+	for _, name := range names {
+		m := newest // was read back a moment ago
+		if name != newest.Name {
+			var err error
+			if m, err = readManifest(ctx, store, name); err != nil {
+				continue
+			}
+		}
+		if m.Reason == Errored || len(m.Accepted) > 0 {
+			continue
+		}
+		same := func(r io.Reader) error { return sameDigest(r, m.Archive.Digest) }
+		if name == newest.Name || a.readBack(ctx, store, name, same) == nil {
+			return name
+		}
+	}
+	return ""
+}
