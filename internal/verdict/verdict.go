@@ -132,21 +132,20 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // ChecksOf returns the checks that err and the errors joined in it carry, in
 // order. An error that carries none becomes one unproven check named "run".
 func ChecksOf(err error) []Check {
-	if err == nil {
+	switch e := err.(type) {
+	case nil:
 		return nil
-	}
-	if r := (*Refusal)(nil); errors.As(err, &r) && !isJoined(err) {
-		return []Check{r.Check}
-	}
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
+	case *Refusal:
+		return []Check{e.Check}
+	case interface{ Unwrap() []error }:
 		var out []Check
-		for _, e := range j.Unwrap() {
-			out = append(out, ChecksOf(e)...)
+		for _, inner := range e.Unwrap() {
+			out = append(out, ChecksOf(inner)...)
 		}
 		return out
 	}
-	if inner := errors.Unwrap(err); inner != nil && isJoined(inner) {
-		return ChecksOf(inner)
+	if r := (*Refusal)(nil); errors.As(err, &r) {
+		return ChecksOf(errors.Unwrap(err))
 	}
 	return []Check{{ID: "run", Verdict: Unproven, Wanted: "the action to run to its end", Got: err.Error()}}
 }
@@ -162,14 +161,4 @@ func Reason(err error) string {
 // Has reports whether err carries a check with one of the ids.
 func Has(err error, ids ...string) bool {
 	return slices.ContainsFunc(ChecksOf(err), func(c Check) bool { return slices.Contains(ids, c.ID) })
-}
-
-func isJoined(err error) bool {
-	for err != nil {
-		if _, ok := err.(interface{ Unwrap() []error }); ok {
-			return true
-		}
-		err = errors.Unwrap(err)
-	}
-	return false
 }

@@ -1,0 +1,152 @@
+package tfstate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"edge-actions/internal/testing/realtools"
+
+	"filippo.io/age"
+)
+
+// TestMain lets this test binary be the backup that is killed.
+func TestMain(m *testing.M) {
+	if job := os.Getenv("TFSTATE_TEST_BACKUP"); job != "" {
+		os.Exit(childBackup(job))
+	}
+	os.Exit(m.Run())
+}
+
+type childJob struct {
+	State, Local, Off, Recipient string
+	Retain                       int
+}
+
+func childBackup(job string) int {
+	var j childJob
+	if err := json.Unmarshal([]byte(job), &j); err != nil {
+		return 2
+	}
+	r, err := age.ParseX25519Recipient(j.Recipient)
+	if err != nil {
+		return 2
+	}
+	a := &Archives{
+		Local: Dir{j.Local}, Offsite: Dir{j.Off}, Recipients: []age.Recipient{r}, Stack: "edge", Workspace: "default",
+		ShrinkPercent: 50, RetainCount: j.Retain, LockTimeout: time.Second, Logf: func(string, ...any) {},
+	}
+	if _, err := a.Make(context.Background(), File{Path: j.State, LockTimeout: time.Second}, ForPlan); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// changing are the system calls by which a backup changes the world. A kill at
+// the entry of each of them is a kill at every boundary there is.
+const changing = "fsync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,fcntl,flock,write"
+
+// TestKilledAtEveryBoundary kills the backup with SIGKILL at the entry of each
+// of the system calls in turn. After each: no partial archive is taken for
+// one, every archive opens, the state is untouched, and the next run is clean.
+func TestKilledAtEveryBoundary(t *testing.T) {
+	strace := realtools.Path(t, "strace")
+	f := newFixture(t)
+	state := stateOf(3, 400, "l-1")
+	f.write(t, state)
+	for range 3 { // so that retention has something to remove in each run
+		f.mustMake(t)
+	}
+	job, _ := json.Marshal(childJob{State: f.state, Local: f.Local.Path, Off: f.Offsite.(Dir).Path, Recipient: f.RecipientNames[0], Retain: 2})
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(strace, append(args, os.Args[0])...)
+		cmd.Env = append(os.Environ(), "TFSTATE_TEST_BACKUP="+string(job), "GOMAXPROCS=2")
+		return cmd
+	}
+	trace := filepath.Join(f.dir, "trace")
+	if out, err := run("-f", "-qq", "-o", trace, "-e", "trace="+changing, "-e", "signal=none").CombinedOutput(); err != nil {
+		t.Fatalf("the backup that nobody kills: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// How often each call is made; fcntl is narrowed to what locks.
+	calls := map[string]int{}
+	for line := range strings.Lines(string(data)) {
+		_, call, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, ok := strings.Cut(strings.TrimSpace(call), "(")
+		if ok && !strings.Contains(name, " ") {
+			calls[name]++
+		}
+	}
+	points := 0
+	for name, n := range calls {
+		if name == "write" {
+			n = min(n, 8) // the archive itself is a handful of writes; the rest wakes threads
+		}
+		for i := 1; i <= n; i++ {
+			points++
+			cmd := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
+			out, err := cmd.CombinedOutput()
+			what := name + " " + strconv.Itoa(i)
+			var exit *exec.ExitError
+			if err == nil {
+				continue // threads made fewer of these calls this time
+			}
+			if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
+				t.Fatalf("%s: %v\n%s", what, err, out)
+			}
+			f.afterKill(t, what, state)
+		}
+	}
+	if points < 20 {
+		t.Fatalf("only %d points: %v", points, calls)
+	}
+	t.Logf("killed at %d points: %v", points, calls)
+}
+
+// afterKill holds what must be true after a killed backup, and after the next.
+func (f *fixture) afterKill(t *testing.T, what string, state []byte) {
+	t.Helper()
+	if now, err := os.ReadFile(f.state); err != nil || !bytes.Equal(now, state) {
+		t.Fatalf("%s: the state was changed (%v)", what, err)
+	}
+	for _, store := range []Dir{f.Local, f.Offsite.(Dir)} {
+		names, err := archiveNames(context.Background(), store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if !bytes.Equal(f.open(t, store.Location(name)), state) {
+				t.Fatalf("%s: %s is taken for an archive and is none", what, name)
+			}
+		}
+		if len(names) == 0 {
+			t.Fatalf("%s: no archive is left in %s", what, store.Path)
+		}
+	}
+	f.RetainCount = 2
+	f.mustMake(t)
+	for _, store := range []Dir{f.Local, f.Offsite.(Dir)} {
+		entries, _ := os.ReadDir(store.Path)
+		for _, e := range entries {
+			if e.Name() != ".lock" && !archiveName.MatchString(e.Name()) {
+				t.Fatalf("%s: the next run left %s in %s", what, e.Name(), store.Path)
+			}
+		}
+	}
+	if _, err := os.Stat(lockInfoPath(f.state)); err == nil {
+		t.Fatalf("%s: the next run left the lock info", what)
+	}
+}
