@@ -12,11 +12,9 @@ import (
 	"edge-actions/internal/files"
 	"edge-actions/internal/stack"
 	"edge-actions/internal/tofu"
-	"edge-actions/internal/verdict"
 )
 
-func run(ctx context.Context, a *action.Action) (err error) {
-	defer func() { a.SetOutput("failure_reason", verdict.Reason(err)) }()
+func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
 	config := stack.ReadConfig(a, in)
 	req := stack.PlanRequest{

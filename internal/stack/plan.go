@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"edge-actions/internal/command"
 	"edge-actions/internal/files"
 	"edge-actions/internal/tfplan"
 	"edge-actions/internal/tfstate"
@@ -80,19 +81,27 @@ func (s *Stack) lint(ctx context.Context, req PlanRequest) error {
 		run              func(context.Context) error
 	}{
 		{"fmt", "formatted configuration", "run tofu fmt -recursive and commit, or set fmt: false", req.Fmt, s.CLI.Fmt},
-		{"validate", "a valid configuration", "the lines above say what is wrong", req.Validate, s.CLI.Validate},
+		{"validate", "a valid configuration", "correct the configuration", req.Validate, s.CLI.Validate},
 	} {
 		if !c.on {
 			s.Report.Add(verdict.Check{ID: c.id, Verdict: verdict.Unproven, Got: "not looked at", Waived: c.id + ": false"})
 			continue
 		}
 		if _, err := s.fenced("tofu "+c.id, func() (bool, error) { return true, c.run(ctx) }); err != nil {
-			errs = append(errs, verdict.Refuse(c.id, c.wanted, err.Error(), c.hint))
+			errs = append(errs, verdict.Refuse(c.id, c.wanted, briefly(err), c.hint))
 			continue
 		}
 		s.Report.Prove(c.id, c.wanted, "")
 	}
 	return errors.Join(errs...)
+}
+
+// briefly is the error without the child's words, which the log has already.
+func briefly(err error) string {
+	if code := command.Code(err); code >= 0 {
+		return fmt.Sprintf("exit code %d, see the lines above", code)
+	}
+	return err.Error()
 }
 
 // plan makes the plan file and fills in what is known of it.

@@ -96,7 +96,6 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 			n = min(n, 8) // the archive itself is a handful of writes; the rest wakes threads
 		}
 		for i := 1; i <= n; i++ {
-			points++
 			cmd := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
 			out, err := cmd.CombinedOutput()
 			what := name + " " + strconv.Itoa(i)
@@ -107,6 +106,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 			if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
 				t.Fatalf("%s: %v\n%s", what, err, out)
 			}
+			points++
 			f.afterKill(t, what, state)
 		}
 	}

@@ -24,7 +24,7 @@ func (a *Archives) retain(ctx context.Context, newest *Manifest) {
 				a.Logf("retention: %s can't be removed: %v", store.Location(name), err)
 				continue
 			}
-			a.Logf("retention: removed %s (kept are the newest %d and all of the last %d days)", store.Location(name), a.RetainCount, a.RetainDays)
+			a.Logf("retention: removed %s (beyond retain_count %d and retain_days %d)", store.Location(name), a.RetainCount, a.RetainDays)
 		}
 	}
 }

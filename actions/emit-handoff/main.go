@@ -1,0 +1,15 @@
+// Command emit-handoff is the action of that name: which facts does the
+// runtime repository get?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }

@@ -1,0 +1,352 @@
+package stack_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"edge-actions/internal/testing/runnertest"
+)
+
+// slow is a stack whose apply takes a second, in parts.
+const slow = `
+resource "terraform_data" "first" {
+  input = "one"
+}
+resource "terraform_data" "second" {
+  depends_on = [terraform_data.first]
+  provisioner "local-exec" { command = "sleep 0.5" }
+}
+resource "terraform_data" "third" {
+  depends_on = [terraform_data.second]
+}
+`
+
+func TestApplyIsOnceAndBackedUp(t *testing.T) {
+	r := newRig(t, two)
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	res := r.apply(planned)
+	r.wantGreen(res)
+	if res.Outputs["outcome"] != "applied" || res.Outputs["state_serial"] != "1" || res.Outputs["state_lineage"] == "" {
+		t.Errorf("%v", res.Outputs)
+	}
+	for _, dir := range []string{res.Outputs["backup_path"], res.Outputs["offsite_path"]} {
+		if r.open(dir) != r.readState() {
+			t.Errorf("%s is not the state", dir)
+		}
+	}
+	if info, err := os.Stat(r.state); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the state has mode %v (%v)", info.Mode(), err)
+	}
+	// The same plan again, with or without its file.
+	r.wantRed(r.apply(planned), "plan-changed")
+	// A plan without changes is applied like any other.
+	again := r.mustPlan()
+	keep := copyOf(t, again["plan_path"])
+	r.wantGreen(r.apply(again))
+	again["plan_path"] = keep
+	res = r.apply(again)
+	r.wantRed(res, "plan-changed")
+	if !strings.Contains(res.Log, "was applied, or was about to be, by an earlier run") {
+		t.Errorf("the reason is another:\n%s", res.Log)
+	}
+}
+
+func copyOf(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), filepath.Base(path))
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// TestReceipt changes one thing of the world after the plan and before the
+// apply, each of which OpenTofu itself would not notice, or only in part.
+func TestReceipt(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(r *rig, planned map[string]string)
+		reason  string
+	}{
+		"an outside writer": {func(r *rig, _ map[string]string) {
+			r.tofu("apply", "-auto-approve", "-input=false", "-replace=terraform_data.a")
+		}, "state-moved"},
+		"the same serial with other contents": {func(r *rig, _ map[string]string) {
+			r.writeState(strings.Replace(r.readState(), `"one"`, `"eno"`, 1))
+		}, "state-moved"},
+		"the state vanished":   {func(r *rig, _ map[string]string) { os.Remove(r.state) }, "state-moved"},
+		"the state is 0 bytes": {func(r *rig, _ map[string]string) { r.writeState("") }, "state-whole"},
+		"another plan": {func(r *rig, planned map[string]string) {
+			other := r.mustPlan(map[string]string{"replace": "terraform_data.a"})
+			planned["plan_path"] = other["plan_path"]
+		}, "plan-changed"},
+		"a plan with one flipped bit":    {func(r *rig, planned map[string]string) { flip(r, planned["plan_path"]) }, "plan-changed"},
+		"a receipt with one flipped bit": {func(r *rig, planned map[string]string) { flip(r, planned["receipt_path"]) }, "plan-changed"},
+		"no plan":                        {func(r *rig, planned map[string]string) { os.Remove(planned["plan_path"]) }, "plan-changed"},
+		"another commit":                 {func(r *rig, _ map[string]string) { r.env["GITHUB_SHA"] = strings.Repeat("0", 40) }, "plan-changed"},
+		"another stack":                  {func(r *rig, _ map[string]string) { r.inputs["stack"] = "other" }, "plan-changed"},
+		"another lock file": {func(r *rig, _ map[string]string) {
+			os.WriteFile(filepath.Join(r.Workspace, "infra", ".terraform.lock.hcl"), []byte("# changed\n"), 0o644)
+		}, "plan-changed"},
+		"the archive is damaged": {func(r *rig, _ map[string]string) {
+			flip(r, filepath.Join(last(r.archives(filepath.Join(r.stack, "archives"))), "state.tfstate.zst.age"))
+		}, "backup-unproven"},
+		"the copy is damaged": {func(r *rig, _ map[string]string) {
+			flip(r, filepath.Join(last(r.archives(filepath.Join(r.off, stackName))), "state.tfstate.zst.age"))
+		}, "backup-unproven"},
+		"the copy is gone": {func(r *rig, _ map[string]string) { os.RemoveAll(filepath.Join(r.off, stackName)) }, "backup-unproven"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, two)
+			r.applied()
+			r.config(strings.Replace(two, `"one"`, `"uno"`, 1))
+			planned := r.mustPlan()
+			c.between(r, planned)
+			before, _ := os.ReadFile(r.state)
+			res := r.apply(planned)
+			r.wantRed(res, c.reason)
+			if after, _ := os.ReadFile(r.state); string(after) != string(before) {
+				t.Error("the refused apply changed the state")
+			}
+			if res.Outputs["outcome"] != "" {
+				t.Errorf("outcome %q", res.Outputs["outcome"])
+			}
+		})
+	}
+}
+
+func flip(r *rig, path string) {
+	r.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func last(names []string) string { return names[len(names)-1] }
+
+func TestFailedApplyIsBackedUp(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.config(two + "resource \"terraform_data\" \"bad\" {\n provisioner \"local-exec\" {\n command = \"echo '::set-output name=outcome::owned'; exit 3\"\n}\n}\n")
+	res := r.apply(r.mustPlan())
+	r.wantRed(res, "apply-failed")
+	if r.open(res.Outputs["backup_path"]) != r.readState() {
+		t.Error("the state after the failure was not backed up")
+	}
+	if !strings.Contains(r.readState(), `"status": "tainted"`) {
+		t.Error("this was no failure half-way")
+	}
+	// The next run starts from what is there.
+	r.config(two)
+	r.wantGreen(r.apply(r.mustPlan()))
+}
+
+// The state can't be written: its disk is full. What OpenTofu leaves in the
+// checkout, which the runner deletes, is collected and archived.
+func TestErroredState(t *testing.T) {
+	r := newRig(t, two)
+	disk := smallDisk(t, "64k")
+	r.state = filepath.Join(disk, "edge.tfstate")
+	r.inputs["backend_config"] = "path=" + r.state
+	r.applied()
+	r.config(two + "resource \"terraform_data\" \"big\" {\n input = join(\"\", [for i in range(1000) : format(\"%0200d\", i)])\n}\n")
+	res := r.apply(r.mustPlan())
+	if res.Green() {
+		t.Fatalf("green:\n%s", res.Log)
+	}
+	path := res.Outputs["errored_state_path"]
+	data, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(data), "000999") {
+		t.Fatalf("errored_state_path %q: %v\n%s", path, err, res.Log)
+	}
+	if _, err := os.Stat(filepath.Join(r.Workspace, "infra", "errored.tfstate")); err == nil {
+		t.Error("it was left in the checkout")
+	}
+	kept := false
+	for _, dir := range r.archives(filepath.Join(r.off, stackName)) {
+		kept = kept || r.open(dir) == string(data)
+	}
+	if !kept {
+		t.Error("no archive holds it")
+	}
+}
+
+// A cancel on the home runner: SIGKILL to the step's group at each boundary of
+// an apply. The state is whole afterwards, the apply has either not begun or
+// ends by itself, and the next run finds it and says how it ended.
+func TestApplyKilled(t *testing.T) {
+	record := "applies/*"
+	for name, kill := range map[string]func(r *rig, s *runnertest.Step) *runnertest.Result{
+		"before the record": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, "applies"))
+		},
+		"record staged": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, "applies/.partial-*"))
+		},
+		"record made": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, record, "record.json"))
+		},
+		"lock taken": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, record, "alive.lock"))
+		},
+		"output opened": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, record, "output.jsonl"))
+		},
+		"tofu holds the lock": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(filepath.Dir(r.state), ".edge.tfstate.lock.info"))
+		},
+		"first resource there": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillAt("terraform_data.first: Creation complete")
+		},
+		"in the middle": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillAt("terraform_data.second: Creating...")
+		},
+		"last resource there": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillAt("terraform_data.third: Creation complete")
+		},
+		"tofu ended": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, record, "exit.json"))
+		},
+		"during the last backup": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, "archives/.partial-*"))
+		},
+		"after the last backup": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, "archives/2*/manifest.json"))
+		},
+		"during the copy of that": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.off, stackName, ".partial-*"))
+		},
+		"record closed": func(r *rig, s *runnertest.Step) *runnertest.Result {
+			return s.KillOnFile(filepath.Join(r.stack, record, "collected.json"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, slow)
+			planned := r.mustPlan(map[string]string{"accept_state": "new"})
+			os.RemoveAll(filepath.Join(r.stack, "archives"))
+			saved := copyOf(t, planned["plan_path"])
+			s := r.step("tofu-apply", planned)
+			s.Start()
+			kill(r, s)
+
+			// The next run, in a new job: the plan's file may be gone.
+			os.Rename(saved, planned["plan_path"])
+			res := r.apply(planned)
+			switch reason := res.Outputs["failure_reason"]; {
+			case res.Green():
+				// It had not begun and was applied now, or it was found.
+				if o := res.Outputs["outcome"]; o != "applied" && o != "recovered" {
+					t.Errorf("outcome %q", o)
+				}
+			case reason == "interrupted" && strings.Contains(res.Log, "before tofu started"):
+			case reason == "plan-changed" || reason == "state-moved":
+				// It had ended and was reported, all but the last step.
+			default:
+				t.Fatalf("the next run: %q\n%s", reason, res.Log)
+			}
+			// And the run after that starts from a plan, and ends well.
+			plan := r.plan(map[string]string{"accept_state": "new"})
+			r.wantGreen(plan)
+			last := r.apply(handOver(plan))
+			r.wantGreen(last)
+			for _, want := range []string{`"first"`, `"second"`, `"third"`} {
+				if !strings.Contains(r.readState(), want) {
+					t.Errorf("%s is not in the state", want)
+				}
+			}
+			if r.open(last.Outputs["offsite_path"]) != r.readState() {
+				t.Error("the last archive is not the state")
+			}
+			for _, dir := range append(r.archives(filepath.Join(r.stack, "archives")), r.archives(filepath.Join(r.off, stackName))...) {
+				r.open(dir)
+			}
+		})
+	}
+}
+
+// A killed step's apply goes on, and the run that finds it waits for it.
+func TestKilledStepIsFoundWhileItRuns(t *testing.T) {
+	r := newRig(t, strings.Replace(slow, "sleep 0.5", "sleep 3", 1))
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	s := r.step("tofu-apply", planned)
+	s.Start()
+	killed := s.KillAt("terraform_data.second: Creating...")
+	if len(killed.Alive) != 0 {
+		t.Errorf("in the step's group there is still %v", killed.Alive)
+	}
+	res := r.apply(planned)
+	r.wantGreen(res)
+	if res.Outputs["outcome"] != "recovered" || !strings.Contains(res.Log, "terraform_data.third: Creation complete") {
+		t.Errorf("outcome %q\n%s", res.Outputs["outcome"], res.Log)
+	}
+	if r.open(res.Outputs["backup_path"]) != r.readState() {
+		t.Error("the state was not backed up")
+	}
+}
+
+// A plan step that comes while an apply runs waits for the lock, and says who
+// holds it when it gives up.
+func TestPlanDuringApply(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.config(two + "resource \"terraform_data\" \"s\" {\n provisioner \"local-exec\" {\n command = \"sleep 3\"\n}\n}\n")
+	s := r.step("tofu-apply", r.mustPlan())
+	s.Start()
+	s.WaitLog("terraform_data.s: Creating...")
+	res := r.plan(map[string]string{"lock_timeout": "100ms"})
+	r.wantRed(res, "state-locked")
+	if !strings.Contains(res.Log, "OperationTypeApply") {
+		t.Errorf("the log does not say who holds the lock:\n%s", res.Log)
+	}
+	if res := r.plan(map[string]string{"lock_timeout": "30s"}); !res.Green() {
+		t.Errorf("waiting did not help:\n%s", res.Log)
+	}
+	s.Wait()
+}
+
+// Tofu respects our lock as we do its own: it waits for a holder that shows an
+// ID, and fails at once without.
+func TestStaleLockInfo(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	info := filepath.Join(filepath.Dir(r.state), ".edge.tfstate.lock.info")
+	stale := `{"ID":"dead","Operation":"OperationTypeApply","Who":"me@gone","Version":"1.12.6","Created":"2026-01-02T03:04:05Z","Path":"x"}`
+	if err := os.WriteFile(info, []byte(stale), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res := r.plan()
+	r.wantGreen(res)
+	if !strings.Contains(res.Log, `a killed run left its lock info at the state ("OperationTypeApply" by "me@gone"`) {
+		t.Errorf("nobody is told:\n%s", res.Log)
+	}
+	if _, err := os.Stat(info); err == nil {
+		t.Error("the stale lock info is still there")
+	}
+}
+
+func TestCancelOnGitHub(t *testing.T) {
+	r := newRig(t, slow)
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	s := r.step("tofu-apply", planned)
+	s.Start()
+	s.WaitLog("terraform_data.second: Creating...")
+	s.Signal(syscall.SIGINT)
+	res := s.Wait()
+	r.wantRed(res, "interrupted")
+	if res := r.apply(planned); res.Outputs["outcome"] != "recovered" {
+		t.Errorf("outcome %q\n%s", res.Outputs["outcome"], res.Log)
+	}
+}
