@@ -292,9 +292,9 @@ func ReadGuard(in *action.Inputs) tfplan.Guard {
 	if len(g.Types) == 1 && g.Types[0] == "none" {
 		g.Types = nil
 	}
-	for name, patterns := range map[string][]string{"protected_types": g.Types, "protected_addresses": g.Addresses} {
-		for _, bad := range tfplan.CheckPatterns(patterns) {
-			in.Wrong(name, "one type or address a line, with * for a part of a name", fmt.Sprintf("%q", bad), "correct the line")
+	for name, bad := range map[string][]string{"protected_types": tfplan.BadTypes(g.Types), "protected_addresses": tfplan.BadAddresses(g.Addresses)} {
+		for _, b := range bad {
+			in.Wrong(name, "one type or address a line, with * for a part of a name", fmt.Sprintf("%q", b), "correct the line")
 		}
 	}
 	return g

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -90,10 +91,24 @@ func matchAddress(pattern, address string) bool {
 // escapeBrackets keeps path.Match from taking an index for a character class.
 func escapeBrackets(s string) string { return strings.NewReplacer("[", `\[`, "]", `\]`).Replace(s) }
 
-// CheckPatterns returns the patterns that can't be matched with.
-func CheckPatterns(patterns []string) (bad []string) {
+var typePattern = regexp.MustCompile(`^[A-Za-z0-9_*-]+$`)
+
+// BadTypes returns those of the patterns that no resource type can match.
+func BadTypes(patterns []string) (bad []string) {
 	for _, p := range patterns {
-		if _, err := path.Match(escapeBrackets(p), ""); err != nil || strings.ContainsAny(p, " \t\"'") && !strings.Contains(p, `["`) {
+		if !typePattern.MatchString(p) {
+			bad = append(bad, p)
+		}
+	}
+	return bad
+}
+
+// BadAddresses returns those of the patterns that no address can match. Blanks
+// are only found within the quotes of an index.
+func BadAddresses(patterns []string) (bad []string) {
+	for _, p := range patterns {
+		_, err := path.Match(escapeBrackets(p), "")
+		if outside, _, _ := strings.Cut(p, `["`); err != nil || strings.ContainsAny(outside, " \t\"'") {
 			bad = append(bad, p)
 		}
 	}
