@@ -225,17 +225,18 @@ func checkOCI(path, home string) error {
 // Open finds the tools and makes the Stack. temp is a private directory that
 // goes with the job.
 func (c *Config) Open(ctx context.Context, a *action.Action, temp string) (*Stack, error) {
-	path, version, err := tofu.Find(ctx, c.tofuPath, c.tofuVersion, a.Environ())
+	set := map[string]string{}
+	if c.ociConfigFile != "" {
+		set["OCI_CONFIG_FILE"], set["OCI_CLI_CONFIG_FILE"] = c.ociConfigFile, c.ociConfigFile
+	}
+	env := tofu.Environ(a.Environ(), c.passEnv, set)
+	path, version, err := tofu.Find(ctx, c.tofuPath, c.tofuVersion, env)
 	if err != nil {
 		return nil, err
 	}
 	a.Report.Prove("tool-version", c.tofuVersion.String(), filepath.Base(path)+" "+version)
 	if ignored := tofu.Ignored(a.Environ()); len(ignored) > 0 {
 		a.Logf("not handed on to OpenTofu from the runner's environment: %s", strings.Join(ignored, ", "))
-	}
-	set := map[string]string{}
-	if c.ociConfigFile != "" {
-		set["OCI_CONFIG_FILE"], set["OCI_CLI_CONFIG_FILE"] = c.ociConfigFile, c.ociConfigFile
 	}
 	dir, archives, data := Layout(c.runnerDir, c.name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -254,8 +255,7 @@ func (c *Config) Open(ctx context.Context, a *action.Action, temp string) (*Stac
 	s := &Stack{
 		Name: c.name, Workspace: c.workspace, BackendConfig: backendConfig, LockTimeout: c.LockTimeout, Commit: commit, Dir: dir,
 		CLI: &tofu.CLI{
-			Path: path, Version: version, Dir: c.dir, DataDir: data, Timeout: c.commandTimeout,
-			Env: tofu.Environ(a.Environ(), c.passEnv, set),
+			Path: path, Version: version, Dir: c.dir, DataDir: data, Timeout: c.commandTimeout, Env: env,
 		},
 		Archives: &tfstate.Archives{
 			Local: tfstate.Dir{Path: archives}, Recipients: c.recipients, RecipientNames: c.recipientNames, Identities: c.identities,

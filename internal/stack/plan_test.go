@@ -253,6 +253,19 @@ func TestTofuCliArgsDoNothing(t *testing.T) {
 	}
 }
 
+// A warning about the CLI configuration stands in front of every JSON document
+// that tofu prints. It is found before anything is read from one.
+func TestBrokenCLIConfiguration(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.Env["TF_CLI_CONFIG_FILE"] = "/nowhere/tofurc"
+	res := r.plan()
+	r.wantRed(res, "tool-version")
+	if !strings.Contains(res.Log, "Unable to open CLI configuration file") || !strings.Contains(res.Log, "TF_CLI_CONFIG_FILE") {
+		t.Errorf("the log does not say why:\n%s", res.Log)
+	}
+}
+
 // Another tool of the same command line works by name.
 func TestTerraformByName(t *testing.T) {
 	r := newRig(t, two)

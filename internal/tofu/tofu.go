@@ -41,8 +41,10 @@ type CLI struct {
 }
 
 // Find finds the tool by name or path and holds it to the constraint.
-// terraform answers the same question, so it works by name.
-func Find(ctx context.Context, name string, want versions.Constraint, environ []string) (path, version string, err error) {
+// terraform answers the same question, so it works by name. env is what the
+// tool will later run in: a warning about its CLI configuration goes to stdout,
+// in front of every JSON document (measured with 1.12), so it is found here.
+func Find(ctx context.Context, name string, want versions.Constraint, env []string) (path, version string, err error) {
 	path, err = exec.LookPath(name)
 	if err != nil {
 		return "", "", verdict.CannotTell("tool-missing", fmt.Sprintf("%s on PATH", name), errors.New("none"), install)
@@ -51,8 +53,7 @@ func Find(ctx context.Context, name string, want versions.Constraint, environ []
 		return "", "", err
 	}
 	out, err := command.Output(ctx, command.Cmd{
-		Path: path, Args: []string{"version", "-json"}, Timeout: time.Minute, Grace: time.Second,
-		Env: command.Environ(environ, command.Base, map[string]string{"CHECKPOINT_DISABLE": "1"}),
+		Path: path, Args: []string{"version", "-json"}, Timeout: time.Minute, Grace: time.Second, Env: env,
 	}, 1<<20)
 	if err != nil {
 		return "", "", verdict.CannotTell("tool-version", name+" to tell its version", err, install)
@@ -61,7 +62,8 @@ func Find(ctx context.Context, name string, want versions.Constraint, environ []
 		Version string `json:"terraform_version"`
 	}
 	if err := json.Unmarshal(out, &v); err != nil || v.Version == "" {
-		return "", "", verdict.CannotTell("tool-version", name+" to tell its version as JSON", fmt.Errorf("%.200q", out), install)
+		return "", "", verdict.CannotTell("tool-version", name+" to print JSON and nothing else", fmt.Errorf("%.300q", out),
+			"correct its CLI configuration (TF_CLI_CONFIG_FILE, ~/.tofurc), or "+install)
 	}
 	return path, v.Version, want.Check(name, v.Version, install)
 }
