@@ -6,32 +6,24 @@ package action
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"edge-actions/internal/files"
 	"edge-actions/internal/verdict"
 
 	githubactions "github.com/sethvargo/go-githubactions"
 )
-
-// maxOutputLine is the length from which a line of an output is refused. The
-// Forgejo runner silently drops a line of 64 KiB and every later one; the
-// name and the delimiter need some of that room.
-const maxOutputLine = 60 << 10
 
 // maxSummary keeps the step summary below the 1 MiB at which GitHub refuses
 // it as a whole.
@@ -47,7 +39,7 @@ type Action struct {
 	Report *verdict.Report
 
 	gha     *githubactions.Action
-	out     io.Writer
+	log     *console
 	getenv  func(string) string
 	environ []string
 	outputs map[string]string
@@ -89,8 +81,8 @@ func New(metadata []byte, log io.Writer, environ []string) (*Action, error) {
 	return &Action{
 		Meta:    meta,
 		Report:  &verdict.Report{Action: meta.Name, Started: time.Now().UTC()},
-		gha:     githubactions.New(githubactions.WithWriter(log), githubactions.WithGetenv(getenv)),
-		out:     log,
+		gha:     githubactions.New(githubactions.WithGetenv(getenv)),
+		log:     newConsole(log, getenv("RUNNER_TEMP")),
 		getenv:  getenv,
 		environ: environ,
 		outputs: map[string]string{},
@@ -102,41 +94,70 @@ func New(metadata []byte, log io.Writer, environ []string) (*Action, error) {
 // exit code. All of them are written on failure too: a red step is when they
 // are needed.
 func (a *Action) Do(ctx context.Context, run Run) int {
-	err := run(ctx, a)
+	a.log.recover()
+	err := guard(ctx, a, run)
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(err, verdict.CannotTell("interrupted", "the step to run to its end", errors.New("a cancel from the runner"), "run the workflow again; it takes up what it finds"))
 	}
+	a.log.closeAll()
 	a.Report.Add(verdict.ChecksOf(err)...)
-	if err := a.finish(); err != nil {
-		a.Report.Add(verdict.ChecksOf(err)...)
-		a.Report.Finish(time.Now())
-		a.show()
-		return 1
-	}
+	a.finish()
+	a.show()
 	if a.Report.Verdict != verdict.Proven {
 		return 1
 	}
 	return 0
 }
 
-// finish writes everything that the runner is to keep.
-func (a *Action) finish() error {
+// guard runs the action and makes a panic a check: the report and the outputs
+// of the run are still wanted, and a trace that is printed as it is would
+// carry foreign text past the fence.
+func guard(ctx context.Context, a *Action, run Run) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			fence := a.Fence("panic")
+			fmt.Fprintf(fence, "%v\n%s", r, debug.Stack())
+			fence.Close()
+			err = verdict.CannotTell("panic", "the action to run to its end", fmt.Errorf("a defect in it: %.500q", fmt.Sprint(r)), "report it with the trace in the log; what was done until then stands")
+		}
+	}()
+	return run(ctx, a)
+}
+
+// finish writes everything that the runner is to keep. Whatever goes wrong in
+// it becomes a check of the report, and the report on disk is written last or
+// again: a reader must never find a proven one of a failed step.
+func (a *Action) finish() {
+	entries, err := a.formatOutputs()
+	a.Report.Add(verdict.ChecksOf(err)...)
+	path, err := a.writeReport("")
+	if err != nil {
+		err = verdict.CannotTell("report", "the report to be written", err, "look at the space and the modes in RUNNER_TEMP")
+	} else if _, declared := a.Meta.Outputs["report"]; declared {
+		var entry string
+		a.outputs["report"] = path
+		entry, err = formatOutput("report", path, token())
+		entries += entry
+	}
+	if entry, ok := a.failureReason(err); ok {
+		entries += entry
+	}
+	err = errors.Join(err, a.writeOutputs(entries))
+	if err == nil {
+		return
+	}
+	a.Report.Add(verdict.ChecksOf(err)...)
+	if path == "" {
+		a.sum()
+	} else if _, err := a.writeReport(path); err != nil {
+		os.Remove(path) // better none than a wrong one
+	}
+}
+
+// sum draws the report's verdict from its checks.
+func (a *Action) sum() {
 	a.Report.Finish(time.Now())
 	a.Report.Checks = safeChecks(a.Report.Checks)
-	var errs []error
-	if path, err := a.writeReport(); err != nil {
-		errs = append(errs, fmt.Errorf("writing the report: %w", err))
-	} else if _, declared := a.Meta.Outputs["report"]; declared {
-		a.outputs["report"] = path
-	}
-	if err := a.writeOutputs(); err != nil {
-		errs = append(errs, err)
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	a.show()
-	return nil
 }
 
 // show prints the report to the log, and to the summary file where there is
@@ -150,7 +171,7 @@ func (a *Action) show() {
 	}
 	text := a.Report.Markdown() + a.summary.String()
 	if err := a.fileCommand("step-summary", cutLines(text, maxSummary)); err != nil {
-		fmt.Fprintf(a.out, "warning: the step summary was not written: %v\n", err)
+		a.Logf("warning: the step summary was not written: %v", err)
 	}
 }
 
@@ -160,9 +181,10 @@ func (a *Action) Summarize(markdown string) {
 	a.summary.WriteString(markdown)
 }
 
-// Logf prints one line of our own words. Foreign text goes through Fence.
+// Logf prints one line of our own words. Foreign text goes through Fence; a
+// name that was quoted into these words is no command either.
 func (a *Action) Logf(format string, args ...any) {
-	fmt.Fprintln(a.out, clean(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.log, inert(clean(fmt.Sprintf(format, args...))))
 }
 
 // Environ returns the environment of the runner, for command.Environ.
@@ -185,110 +207,20 @@ func (a *Action) TempDir(name string) (string, error) {
 	return os.MkdirTemp(root, name+"-")
 }
 
-// Mask has the runner hide secret in its logs. It prints nothing that a
-// runner which does not understand a mask would show:
-//   - each line is masked by itself, since maskers work line by line;
-//   - a line with "%" is masked raw and escaped, since the Forgejo runner
-//     never unescapes and GitHub always does;
-//   - a line with "::" is masked in its parts, since act takes the value for
-//     a command and prints it;
-//   - parts of less than four bytes are left, since masking them would blank
-//     the log and hide nothing.
-func (a *Action) Mask(secret string) {
-	for line := range strings.Lines(secret) {
-		for part := range strings.SplitSeq(strings.TrimRight(line, "\r\n"), "::") {
-			if len(part) < 4 {
-				continue
-			}
-			a.gha.AddMask(part)
-			if strings.Contains(part, "%") {
-				fmt.Fprintf(a.out, "::add-mask::%s\n", part)
-			}
-		}
-	}
-}
-
-// SetOutput sets one of the outputs that action.yml declares. Outputs are
-// written together at the end.
-func (a *Action) SetOutput(name, value string) {
-	if _, ok := a.Meta.Outputs[name]; !ok {
-		panic(fmt.Sprintf("output %q is not declared in action.yml", name))
-	}
-	a.outputs[name] = value
-}
-
-// Output returns what SetOutput was last given for name.
-func (a *Action) Output(name string) string { return a.outputs[name] }
-
-// writeOutputs writes the outputs in one append, each under a delimiter that
-// its value can't contain. go-githubactions has a constant one, and a value
-// with that line in it set a second output on both engines.
-func (a *Action) writeOutputs() error {
-	var b strings.Builder
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(a.outputs)) {
-		entry, err := formatOutput(name, a.outputs[name], token())
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		b.WriteString(entry)
-	}
-	if b.Len() > 0 && a.getenv("GITHUB_OUTPUT") != "" {
-		if err := a.fileCommand("output", b.String()); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// formatOutput renders one entry of the output file.
-func formatOutput(name, value, delimiter string) (string, error) {
-	hint := "pass it as a file, with its path as the output"
-	if !utf8.ValidString(value) {
-		return "", verdict.Refuse("output", "output "+name+" to be valid UTF-8", "invalid bytes", hint)
-	}
-	if strings.ContainsRune(value, '\r') || strings.ContainsRune(value, 0) {
-		return "", verdict.Refuse("output", "output "+name+" without carriage returns or NUL bytes", "one", hint)
-	}
-	for line := range strings.Lines(value) {
-		if len(line) >= maxOutputLine {
-			return "", verdict.Refuse("output", fmt.Sprintf("lines under %d bytes in output %s", maxOutputLine, name), fmt.Sprintf("one of %d bytes", len(line)), hint)
-		}
-		if strings.TrimRight(line, "\n") == delimiter {
-			return "", verdict.Refuse("output", "output "+name+" without its own delimiter", "the delimiter", "run the step again")
-		}
-	}
-	if strings.Contains(value, "${{") {
-		// Not expanded from an output by any runner today, but it is from
-		// GITHUB_ENV, where a workflow may well put it next.
-		return "", verdict.Refuse("output", "output "+name+" without an expression", fmt.Sprintf("%q", "${{"), hint)
-	}
-	return fmt.Sprintf("%s<<%s\n%s\n%s\n", name, delimiter, value, delimiter), nil
-}
-
-// fileCommand appends to one of the runner's files. The library panics on an
-// error; here it is one.
-func (a *Action) fileCommand(name, message string) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("writing to the runner's %s file: %v", name, r)
-		}
-	}()
-	a.gha.IssueFileCommand(&githubactions.Command{Name: name, Message: strings.TrimSuffix(message, "\n")})
-	return nil
-}
-
-func (a *Action) writeReport() (string, error) {
-	dir, err := a.TempDir("report")
-	if err != nil {
-		return "", err
-	}
+// writeReport writes the report to path, or to a new place if that is empty.
+func (a *Action) writeReport(path string) (string, error) {
+	a.sum()
 	data, err := json.MarshalIndent(a.Report, "", "  ")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "report.json")
+	if path == "" {
+		dir, err := a.TempDir("report")
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, "report.json")
+	}
 	return path, files.Write(path, append(data, '\n'))
 }
 
@@ -301,12 +233,6 @@ func safeChecks(checks []verdict.Check) []verdict.Check {
 		}
 	}
 	return out
-}
-
-func token() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	return "edge_" + hex.EncodeToString(b[:])
 }
 
 // cutLines returns at most max bytes of s, ending at a whole line, and says so.

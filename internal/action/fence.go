@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -18,116 +19,118 @@ const maxLogLine = 4 << 10
 // runner honours ::set-env:: and ::add-path:: from anybody); besides, every
 // line is prefixed, because GitHub finds "##[" anywhere and "::" after blanks,
 // and control characters are shown instead of sent. Lines are held back until
-// they are whole. Close it before anything else is printed.
+// they are whole. Several fences may be open at once, and one may be written
+// to from several goroutines. Writing never fails: a log that is gone must not
+// end the child that writes to it half-way. Close it when the text is over.
 func (a *Action) Fence(prefix string) io.WriteCloser {
-	f := &fence{out: a.out, token: token(), prefix: "| "}
+	f := &fence{log: a.log, prefix: "| "}
 	if prefix != "" {
-		f.prefix = prefix + " | "
+		f.prefix = strings.ReplaceAll(clean(prefix), "\n", " ") + " | "
 	}
+	f.log.stop()
 	return f
 }
 
 type fence struct {
-	out           io.Writer
-	token, prefix string
-	line          []byte
-	open, closed  bool
+	log    *console
+	prefix string
+
+	mu     sync.Mutex // a child's stdout and stderr are two goroutines
+	line   []byte
+	closed bool
 }
 
 func (f *fence) Write(p []byte) (int, error) {
-	n := len(p)
-	if n > 0 && !f.open {
-		// Only now: most commands say nothing, and two lines of nothing hide
-		// what matters.
-		f.open = true
-		if _, err := fmt.Fprintf(f.out, "::stop-commands::%s\n", f.token); err != nil {
-			return 0, err
-		}
-	}
-	for len(p) > 0 {
-		i := bytes.IndexByte(p, '\n')
-		if i >= 0 {
-			f.line = append(f.line, p[:i]...)
-			p = p[i+1:]
-			if err := f.flush(); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		f.line = append(f.line, p...)
-		p = nil
-		for len(f.line) > 2*maxLogLine {
-			rest := bytes.Clone(f.line[maxLogLine:])
-			f.line = f.line[:maxLogLine]
-			if err := f.flush(); err != nil {
-				return 0, err
-			}
-			f.line = rest
-		}
-	}
-	return n, nil
-}
-
-// flush prints the held line, broken where it is too long.
-func (f *fence) flush() error {
-	text := clean(strings.TrimSuffix(string(f.line), "\r"))
-	f.line = f.line[:0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var b strings.Builder
-	for {
-		cut := len(text)
-		if cut > maxLogLine {
-			cut = maxLogLine
-			for cut > 0 && !utf8.RuneStart(text[cut]) {
-				cut--
-			}
-		}
-		fmt.Fprintf(&b, "%s%s\n", f.prefix, text[:cut])
-		if text = text[cut:]; text == "" {
-			break
-		}
+	for rest := p; len(rest) > 0; {
+		line, after, whole := bytes.Cut(rest, []byte{'\n'})
+		f.line = append(f.line, line...)
+		rest = after
+		f.take(&b, whole)
 	}
-	_, err := io.WriteString(f.out, b.String())
-	return err
+	io.WriteString(f.log, b.String()) //nolint:errcheck // see Fence
+	return len(p), nil
 }
 
 func (f *fence) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.closed {
 		return nil
 	}
 	f.closed = true
-	if !f.open {
-		return nil
-	}
 	if len(f.line) > 0 {
-		if err := f.flush(); err != nil {
-			return err
-		}
+		var b strings.Builder
+		f.take(&b, true)
+		io.WriteString(f.log, b.String()) //nolint:errcheck // see Fence
 	}
-	_, err := fmt.Fprintf(f.out, "::%s::\n", f.token)
-	return err
+	f.log.resume()
+	return nil
+}
+
+// take renders what is ready of the held line: all of it if it is whole, and
+// otherwise as many pieces of full length as it has.
+func (f *fence) take(b *strings.Builder, whole bool) {
+	text := f.line
+	for len(text) > maxLogLine {
+		cut := maxLogLine
+		for cut > maxLogLine-utf8.UTFMax && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		b.WriteString(inert(f.prefix+clean(string(text[:cut]))) + "\n")
+		text = text[cut:]
+	}
+	if !whole {
+		f.line = append(f.line[:0], text...)
+		return
+	}
+	b.WriteString(inert(f.prefix+clean(strings.TrimSuffix(string(text), "\r"))) + "\n")
+	f.line = f.line[:0]
 }
 
 // clean makes control characters, invalid UTF-8 and the marks that reverse
 // the reading order visible instead of effective. Tabs and newlines stay.
 func clean(s string) string {
 	ok := func(r rune) bool {
-		return r == '\t' || r == '\n' || r != utf8.RuneError && unicode.IsPrint(r) || r == ' '
+		return r == '\t' || r == '\n' || r != utf8.RuneError && unicode.IsPrint(r)
 	}
 	if strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0 {
 		return s
 	}
 	var b strings.Builder
-	for i, r := range s {
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
 		switch {
 		case ok(r):
 			b.WriteRune(r)
-		case r == utf8.RuneError:
-			fmt.Fprintf(&b, "\\x%02x", s[i])
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, "\\x%02x", s[0])
 		case r < 0x80:
 			fmt.Fprintf(&b, "\\x%02x", r)
-		default:
+		case r < 0x10000:
 			fmt.Fprintf(&b, "\\u%04x", r)
+		default:
+			fmt.Fprintf(&b, "\\U%08x", r)
 		}
+		s = s[size:]
 	}
 	return b.String()
+}
+
+// inert takes the effect from what some runner would read as a command: "::"
+// at the start of a line, after blanks too, and "##[" anywhere.
+func inert(s string) string {
+	if !strings.Contains(s, "::") && !strings.Contains(s, "##[") {
+		return s
+	}
+	lines := strings.SplitAfter(s, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(strings.TrimSpace(line), "::") {
+			line = "| " + line
+		}
+		lines[i] = strings.ReplaceAll(line, "##[", "# #[")
+	}
+	return strings.Join(lines, "")
 }

@@ -31,14 +31,15 @@ func Write(path string, data []byte) error {
 
 // WriteFrom is Write for content that is made as it is written. Nothing is
 // left at path, and no temp file, when fill fails.
-func WriteFrom(path string, fill func(io.Writer) error) (err error) {
+func WriteFrom(path string, fill func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, TempPrefix) // 0600 by os.CreateTemp
 	if err != nil {
 		return err
 	}
+	whole := false
 	defer func() {
-		if err != nil {
+		if !whole { // after an error, and after a panic in fill
 			f.Close()
 			os.Remove(f.Name())
 		}
@@ -55,6 +56,7 @@ func WriteFrom(path string, fill func(io.Writer) error) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
+	whole = true
 	return SyncDir(dir)
 }
 
@@ -96,8 +98,11 @@ func Inside(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// resolve follows links in the longest prefix of path that exists.
-func resolve(path string) string {
+// resolve follows links in the longest prefix of path that exists, and a link
+// to nothing too: writing to it makes what it points to.
+func resolve(path string) string { return resolveLinks(path, 40) }
+
+func resolveLinks(path string, links int) string {
 	path = filepath.Clean(path)
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
@@ -106,7 +111,14 @@ func resolve(path string) string {
 	if parent == path {
 		return path
 	}
-	return filepath.Join(resolve(parent), filepath.Base(path))
+	path = filepath.Join(resolveLinks(parent, links), filepath.Base(path))
+	if to, err := os.Readlink(path); err == nil && links > 0 {
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		return resolveLinks(to, links-1)
+	}
+	return path
 }
 
 // CheckSecret returns an error unless path is a regular file of the caller's

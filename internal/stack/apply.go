@@ -62,7 +62,7 @@ func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, erro
 	if err := s.open(ctx, receipt.State.Absent); err != nil {
 		return res, err
 	}
-	if mine, err := s.finishEarlier(ctx, receipt, req, res); err != nil || mine {
+	if mine, err := s.finishEarlier(ctx, req, res); err != nil || mine {
 		return res, err
 	}
 	if err := s.check(ctx, receipt, req); err != nil {
@@ -86,13 +86,13 @@ func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, erro
 func (s *Stack) applies() string { return filepath.Join(s.Dir, "applies") }
 
 func (s *Stack) job(receipt *tfplan.Receipt, req ApplyRequest) job {
-	dir := filepath.Join(s.applies(), receipt.Plan.SHA256)
+	dir := filepath.Join(s.applies(), req.ReceiptSHA256)
 	args := []string{"apply", "-json", "-input=false", "-no-color", fmt.Sprintf("-lock-timeout=%s", s.LockTimeout)}
 	if req.Parallelism > 0 {
 		args = append(args, fmt.Sprintf("-parallelism=%d", req.Parallelism))
 	}
 	return job{
-		Receipt: receipt, Run: req.Run, Created: time.Now().UTC(), Path: s.CLI.Path, Dir: s.CLI.Dir,
+		Receipt: receipt, ReceiptSHA256: req.ReceiptSHA256, Run: req.Run, Created: time.Now().UTC(), Path: s.CLI.Path, Dir: s.CLI.Dir,
 		Args: append(args, filepath.Join(dir, planCopy)), Timeout: req.Timeout, Grace: req.Grace,
 	}
 }
@@ -136,14 +136,14 @@ func (s *Stack) check(ctx context.Context, receipt *tfplan.Receipt, req ApplyReq
 
 // finishEarlier reports the applies that a killed run left behind and backs
 // the state up. mine is true if one of them was of this very plan.
-func (s *Stack) finishEarlier(ctx context.Context, receipt *tfplan.Receipt, req ApplyRequest, res *ApplyResult) (mine bool, err error) {
+func (s *Stack) finishEarlier(ctx context.Context, req ApplyRequest, res *ApplyResult) (mine bool, err error) {
 	records, err := uncollected(s.applies())
 	if err != nil {
 		return false, err
 	}
 	for _, r := range records {
 		s.Logf("found an apply that an earlier run (%s, %s) began and could not finish reporting", r.Run, r.Created.Format(time.RFC3339))
-		if r.Receipt.Plan.SHA256 == receipt.Plan.SHA256 {
+		if r.ReceiptSHA256 == req.ReceiptSHA256 {
 			res.Outcome = Recovered
 			return true, s.follow(ctx, r, req, res)
 		}

@@ -108,6 +108,12 @@ func briefly(err error) string {
 func (s *Stack) plan(ctx context.Context, req PlanRequest, out *Planned, planPath string) error {
 	req.Options.Out = planPath
 	changed, warnings, err := s.CLI.Plan(ctx, req.Options)
+	// OpenTofu waits only for a holder that shows an ID, and there is a moment
+	// at each end of every lock in which none does.
+	for start := time.Now(); verdict.Has(err, "state-locked") && time.Since(start) < s.LockTimeout && ctx.Err() == nil; {
+		time.Sleep(200 * time.Millisecond)
+		changed, warnings, err = s.CLI.Plan(ctx, req.Options)
+	}
 	s.warn(warnings)
 	if err != nil {
 		return err

@@ -17,12 +17,14 @@ import (
 )
 
 // An apply leaves a record: a directory under the stack's, named for the
-// plan's sha256. Making that directory is what uses the plan up, so a plan is
+// receipt's sha256. (Two plans of the same second can be the same bytes; no two
+// receipts are.) Making that directory is what uses the plan up, so a plan is
 // applied once even by two runs at the same moment. The record is how a run
 // finds an apply whose step was killed.
 const (
 	recordFile    = "record.json"    // what is to be done; written before it starts
 	livenessFile  = "alive.lock"     // flock held by the supervisor and by tofu
+	startedFile   = "started"        // from here on tofu may have changed something
 	outputFile    = "output.jsonl"   // tofu's -json stream
 	exitFile      = "exit.json"      // how tofu ended; written by the supervisor
 	collectedFile = "collected.json" // the state was backed up and the end reported
@@ -39,12 +41,14 @@ type record struct {
 // job is what the supervisor is told. Nothing in it is secret: credentials
 // reach it through its environment.
 type job struct {
-	Receipt *tfplan.Receipt `json:"receipt"`
-	Run     string          `json:"run"` // who started it, for people
-	Created time.Time       `json:"created"`
-	Path    string          `json:"path"`
-	Args    []string        `json:"args"`
-	Dir     string          `json:"dir"`
+	Receipt       *tfplan.Receipt `json:"receipt"`
+	ReceiptSHA256 string          `json:"receipt_sha256"`
+
+	Run     string    `json:"run"` // who started it, for people
+	Created time.Time `json:"created"`
+	Path    string    `json:"path"`
+	Args    []string  `json:"args"`
+	Dir     string    `json:"dir"`
 	// Timeout is when tofu is asked to stop, after which it has Grace to save
 	// the state.
 	Timeout time.Duration `json:"timeout"`
@@ -81,13 +85,15 @@ func claim(applies string, j job, planPath string) (_ *record, err error) {
 	if err := writeFrom(filepath.Join(stage, planCopy), src); err != nil {
 		return nil, err
 	}
-	if sum, err := files.SHA256(filepath.Join(stage, planCopy)); err != nil || sum != j.Receipt.Plan.SHA256 {
-		return nil, fmt.Errorf("the plan changed while it was copied: %w", err)
+	if sum, err := files.SHA256(filepath.Join(stage, planCopy)); err != nil {
+		return nil, err
+	} else if sum != j.Receipt.Plan.SHA256 {
+		return nil, errors.New("the plan changed while it was copied")
 	}
 	if err := writeJSON(filepath.Join(stage, recordFile), j); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(applies, j.Receipt.Plan.SHA256)
+	dir := filepath.Join(applies, j.ReceiptSHA256)
 	if err := os.Rename(stage, dir); err != nil {
 		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
 			return nil, errUsed
@@ -121,8 +127,12 @@ func uncollected(applies string) ([]*record, error) {
 			continue
 		}
 		r := &record{dir: dir}
-		if err := readJSON(filepath.Join(dir, recordFile), &r.job); err != nil || r.Receipt == nil {
-			return nil, fmt.Errorf("the record %s of an apply can't be read (%v): look at it, then remove it", dir, err)
+		err := readJSON(filepath.Join(dir, recordFile), &r.job)
+		if err == nil && r.Receipt == nil {
+			err = errors.New("it has no receipt")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the record %s of an apply can't be read (%w): look at it, then remove it", dir, err)
 		}
 		out = append(out, r)
 	}
@@ -150,10 +160,10 @@ func (r *record) alive() (bool, error) {
 	return false, err
 }
 
-// started reports whether the apply can have begun.
+// started reports whether tofu can have begun. In doubt it can.
 func (r *record) started() bool {
-	_, err := os.Stat(r.file(livenessFile))
-	return err == nil
+	_, err := os.Stat(r.file(startedFile))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // ended returns how tofu ended, or nil if nobody wrote that down.

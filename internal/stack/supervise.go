@@ -50,7 +50,7 @@ func (r *record) spawn(env []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go cmd.Wait() // so that it is no zombie while this step goes on
+	go func() { _ = cmd.Wait() }() // no zombie while this step goes on; exit.json says how it ended
 	return nil
 }
 
@@ -86,6 +86,9 @@ func (r *record) supervise(e *exit) error {
 	// The lock goes on to tofu: should the supervisor be killed, the apply is
 	// still seen to run.
 	cmd.ExtraFiles = []*os.File{os.NewFile(3, "lock")}
+	if err := files.Write(r.file(startedFile), nil); err != nil {
+		return err
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	if err := cmd.Start(); err != nil {

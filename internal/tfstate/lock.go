@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"edge-actions/internal/files"
 	"edge-actions/internal/verdict"
 )
 
@@ -88,13 +87,12 @@ func lockFile(ctx context.Context, path, operation string, timeout time.Duration
 	// Whoever left this is gone: the kernel gave us the lock.
 	l.stale = readLockInfo(l.info)
 	if err := l.writeInfo(path, operation); err != nil {
-		l.Unlock()
-		return nil, fmt.Errorf("writing the lock info: %w", err)
+		return nil, errors.Join(fmt.Errorf("writing the lock info: %w", err), l.Unlock())
 	}
 	// tofu may have replaced the file while we waited for it.
 	if same, err := l.isAt(path); err != nil || !same {
-		l.Unlock()
-		return nil, verdict.Refuse("state-moved", fmt.Sprintf("the state %q to stay in place while it is locked", path), "another file there now", "find out what replaces the state file, then run again")
+		refusal := verdict.Refuse("state-moved", fmt.Sprintf("the state %q to stay in place while it is locked", path), "another file there now", "find out what replaces the state file, then run again")
+		return nil, errors.Join(refusal, l.Unlock())
 	}
 	return l, nil
 }
@@ -129,7 +127,9 @@ func (l *locked) writeInfo(path, operation string) error {
 	if err != nil {
 		return err
 	}
-	return files.Write(l.info, data)
+	// As tofu writes it, and not through a synced rename: until the ID is
+	// there, a tofu that asks for the lock does not wait for it but fails.
+	return os.WriteFile(l.info, data, 0o600)
 }
 
 // lockInfoPath follows OpenTofu: a leading dot of the state's name is dropped.
