@@ -20,14 +20,13 @@ const maxLogLine = 4 << 10
 // line is prefixed, because GitHub finds "##[" anywhere and "::" after blanks,
 // and control characters are shown instead of sent. Lines are held back until
 // they are whole. Several fences may be open at once, and one may be written
-// to from several goroutines. Writing never fails: a log that is gone must not
+// to from several goroutines. It begins with the first byte. Writing never fails: a log that is gone must not
 // end the child that writes to it half-way. Close it when the text is over.
 func (a *Action) Fence(prefix string) io.WriteCloser {
 	f := &fence{log: a.log, prefix: "| "}
 	if prefix != "" {
 		f.prefix = strings.ReplaceAll(clean(prefix), "\n", " ") + " | "
 	}
-	f.log.stop()
 	return f
 }
 
@@ -37,12 +36,17 @@ type fence struct {
 
 	mu     sync.Mutex // a child's stdout and stderr are two goroutines
 	line   []byte
+	open   bool // the runner was told; not before there is something to fence
 	closed bool
 }
 
 func (f *fence) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.open && !f.closed && len(p) > 0 {
+		f.open = true
+		f.log.stop()
+	}
 	var b strings.Builder
 	for rest := p; len(rest) > 0; {
 		line, after, whole := bytes.Cut(rest, []byte{'\n'})
@@ -66,7 +70,9 @@ func (f *fence) Close() error {
 		f.take(&b, true)
 		io.WriteString(f.log, b.String()) //nolint:errcheck // see Fence
 	}
-	f.log.resume()
+	if f.open {
+		f.log.resume()
+	}
 	return nil
 }
 

@@ -52,7 +52,6 @@ func TestFence(t *testing.T) {
 		writes []string
 		want   []string
 	}{
-		"nothing":              {nil, nil},
 		"lines":                {[]string{"one\ntwo\n"}, []string{"| one\n", "| two\n"}},
 		"an empty line":        {[]string{"\n"}, []string{"| \n"}},
 		"a partial line":       {[]string{"one\ntw", "o", "\nthree"}, []string{"| one\n", "| two\n", "| three\n"}},
@@ -88,6 +87,17 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// Most commands say nothing; a fence around nothing would hide what matters.
+func TestFenceAroundNothing(t *testing.T) {
+	var log bytes.Buffer
+	f := newAction(t, &log).Fence("")
+	f.Close()
+	io.WriteString(f, "late\n")
+	if strings.Contains(log.String(), "::") {
+		t.Errorf("printed %q", log.String())
+	}
+}
+
 // One line of 20 MB must not take minutes or keep 20 MB.
 func TestALineWithoutEnd(t *testing.T) {
 	f := newAction(t, nil).Fence("")
@@ -100,8 +110,8 @@ func TestALineWithoutEnd(t *testing.T) {
 
 func TestNobodyCanGuessTheEnd(t *testing.T) {
 	var one, two bytes.Buffer
-	newAction(t, &one).Fence("")
-	newAction(t, &two).Fence("")
+	io.WriteString(newAction(t, &one).Fence(""), "x\n")
+	io.WriteString(newAction(t, &two).Fence(""), "x\n")
 	if one.String() == two.String() {
 		t.Errorf("the same token twice: %s", one.String())
 	}
