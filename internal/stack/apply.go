@@ -266,7 +266,6 @@ func (s *Stack) tail(ctx context.Context, r *record, limit time.Duration) (errs 
 		switch {
 		case e.Diagnostic != nil:
 			fmt.Fprintln(w, *e.Diagnostic)
-		case e.Type == "outputs": // values, and private ones among them
 		case e.Message != "":
 			fmt.Fprintln(w, e.Message)
 		}

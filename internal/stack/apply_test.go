@@ -1,11 +1,13 @@
 package stack_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"edge-actions/internal/testing/runnertest"
 )
@@ -349,4 +351,47 @@ func TestCancelOnGitHub(t *testing.T) {
 	if res := r.apply(planned); res.Outputs["outcome"] != "recovered" {
 		t.Errorf("outcome %q\n%s", res.Outputs["outcome"], res.Log)
 	}
+}
+
+// Should even the supervisor be killed, tofu is still seen to run: whoever of
+// the two is left holds the lock. How it ended is then not known, and not
+// green.
+func TestSupervisorKilled(t *testing.T) {
+	r := newRig(t, strings.Replace(slow, "sleep 0.5", "sleep 3", 1))
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	s := r.step("tofu-apply", planned)
+	s.Start()
+	s.WaitLog("terraform_data.second: Creating...")
+	pid := 0
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range all {
+		if data, _ := os.ReadFile(path); strings.Contains(string(data), "supervise\x00"+r.stack) {
+			fmt.Sscanf(path, "/proc/%d/", &pid)
+		}
+	}
+	if pid == 0 || syscall.Kill(pid, syscall.SIGKILL) != nil {
+		t.Fatal("no supervisor to kill")
+	}
+	s.KillGroup()
+	res := r.apply(planned)
+	r.wantRed(res, "interrupted")
+	if !strings.Contains(res.Log, "terraform_data.third: Creation complete") {
+		t.Errorf("it did not wait for tofu:\n%s", res.Log)
+	}
+	if r.open(res.Outputs["backup_path"]) != r.readState() || !strings.Contains(r.readState(), `"third"`) {
+		t.Error("the state as tofu left it was not backed up")
+	}
+	if after := r.plan(); after.Outputs["changes"] != "false" {
+		t.Errorf("the next plan:\n%s", after.Log)
+	}
+}
+
+// A program that a provisioner leaves running is not the apply.
+func TestProvisionerLeavesAProgramRunning(t *testing.T) {
+	r := newRig(t, "resource \"terraform_data\" \"d\" {\n provisioner \"local-exec\" {\n command = \"setsid sleep 8 >/dev/null 2>&1 </dev/null &\"\n}\n}\n")
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	s := r.step("tofu-apply", planned)
+	s.Timeout = 6 * time.Second
+	s.Start()
+	r.wantGreen(s.Wait())
 }

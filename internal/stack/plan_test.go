@@ -266,6 +266,44 @@ func TestBrokenCLIConfiguration(t *testing.T) {
 	}
 }
 
+// wrapTofu puts a shell script in front of the real tool.
+func (r *rig) wrapTofu(script string) {
+	r.t.Helper()
+	path := filepath.Join(r.t.TempDir(), "tofu")
+	text := "#!/bin/sh\nreal=" + realtools.Path(r.t, "tofu") + "\nstate=" + r.state + "\n" + script
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	r.inputs["tofu_path"] = path
+}
+
+// Somebody writes the state after it was archived and before the plan is made:
+// the plan is for a state of which there is no archive.
+func TestStateMovedDuringThePlan(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.wrapTofu("if [ \"$1\" = plan ]; then sed -i 's/\"serial\": 1/\"serial\": 2/' \"$state\"; fi\nexec \"$real\" \"$@\"\n")
+	res := r.plan()
+	r.wantRed(res, "state-moved")
+	if res.Outputs["plan_path"] != "" {
+		t.Errorf("the plan was given out: %v", res.Outputs)
+	}
+}
+
+// A wrapper that turns exit code 2 into 0, as setup-terraform's does, makes a
+// plan with changes look like one without.
+func TestWrapperThatHidesTheExitCode(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.config(strings.Replace(two, `"one"`, `"uno"`, 1))
+	r.wrapTofu("\"$real\" \"$@\"\ncode=$?\n[ $code = 2 ] && exit 0\nexit $code\n")
+	res := r.plan()
+	r.wantRed(res, "plan-failed")
+	if !strings.Contains(res.Log, "look for a wrapper around tofu") {
+		t.Errorf("the log does not say the way out:\n%s", res.Log)
+	}
+}
+
 // Another tool of the same command line works by name.
 func TestTerraformByName(t *testing.T) {
 	r := newRig(t, two)

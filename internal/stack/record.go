@@ -143,8 +143,13 @@ func uncollected(applies string) ([]*record, error) {
 func (r *record) file(name string) string { return filepath.Join(r.dir, name) }
 
 // alive reports whether the supervisor or tofu still runs: whoever of them is
-// left holds the lock, and no process id can be mistaken for theirs.
+// left holds the lock, and no process id can be mistaken for theirs. Once the
+// end is written down it is the end: a program that a provisioner left running
+// has inherited the lock, too.
 func (r *record) alive() (bool, error) {
+	if e, err := r.ended(); e != nil || err != nil {
+		return false, err
+	}
 	f, err := os.OpenFile(r.file(livenessFile), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

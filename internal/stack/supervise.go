@@ -20,7 +20,7 @@ const SuperviseArg = "supervise"
 
 // spawn starts the supervisor in a session of its own, where the SIGKILL with
 // which the Forgejo runner cancels a step's process group does not reach it.
-// It returns when the supervisor has taken the liveness lock or has ended.
+// From the moment it returns, the liveness lock is held or tofu has ended.
 func (r *record) spawn(env []string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -83,9 +83,8 @@ func (r *record) supervise(e *exit) error {
 	cmd := exec.Command(r.Path, r.Args...)
 	cmd.Dir, cmd.Env = r.Dir, os.Environ()
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// The lock goes on to tofu: should the supervisor be killed, the apply is
-	// still seen to run.
-	cmd.ExtraFiles = []*os.File{os.NewFile(3, "lock")}
+	// The liveness lock, descriptor 3, goes on to tofu as it came to this
+	// process: should that be killed, the apply is still seen to run.
 	if err := files.Write(r.file(startedFile), nil); err != nil {
 		return err
 	}

@@ -273,6 +273,14 @@ func TestReadReceiptRefuses(t *testing.T) {
 	if _, err := ReadReceipt(path, sum(data)); err != nil {
 		t.Fatal(err)
 	}
+	other := testReceipt()
+	other.Commit = "another"
+	if err := other.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadReceipt(path, sum(data)); verdict.Reason(err) != "plan-changed" {
+		t.Errorf("another receipt: %v", err)
+	}
 	var doc map[string]any
 	if err := json.Unmarshal(data, &doc); err != nil {
 		t.Fatal(err)

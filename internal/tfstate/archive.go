@@ -311,9 +311,6 @@ func (a *Archives) readBack(ctx context.Context, store Store, name string, check
 // machine with the digests of its manifest. It is how a later stage makes sure
 // of a backup that an earlier one proved.
 func (a *Archives) Verify(ctx context.Context, name, archiveSHA256 string) error {
-	if !archiveName.MatchString(name) {
-		return verdict.Refuse("backup-unproven", "the name of an archive", fmt.Sprintf("%q", name), "plan again")
-	}
 	for _, store := range []Store{a.Local, a.Offsite} {
 		if store == nil {
 			continue

@@ -244,6 +244,35 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// The receipt names an archive and its digest; another archive under that name
+// is another backup.
+func TestVerifyHoldsTheDigest(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, stateOf(1, 3, "l"))
+	b := f.mustMake(t)
+	if err := f.Verify(context.Background(), b.Manifest.Name, strings.Repeat("0", 64)); verdict.Reason(err) != "backup-unproven" {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// The digest that goes into the manifest is the one of the bytes that are read
+// back.
+func TestCheckHoldsTheDigest(t *testing.T) {
+	f := newFixture(t)
+	var archive bytes.Buffer
+	s, err := seal(context.Background(), &archive, bytes.NewReader(stateOf(1, 3, "l")), f.Recipients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(bytes.NewReader(archive.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	s.archive.SHA256 = strings.Repeat("0", 64)
+	if err := s.check(bytes.NewReader(archive.Bytes())); err == nil {
+		t.Fatal("another digest was accepted")
+	}
+}
+
 func TestVerifyTakesNoPathForAName(t *testing.T) {
 	f := newFixture(t)
 	if err := f.Verify(context.Background(), "../../etc", strings.Repeat("0", 64)); verdict.Reason(err) != "backup-unproven" {

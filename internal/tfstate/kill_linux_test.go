@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,16 +16,73 @@ import (
 	"time"
 
 	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/verdict"
 
 	"filippo.io/age"
 )
 
 // TestMain lets this test binary be the backup that is killed.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("TFSTATE_TEST_HOLD"); path != "" {
+		os.Exit(childHold(path))
+	}
 	if job := os.Getenv("TFSTATE_TEST_BACKUP"); job != "" {
 		os.Exit(childBackup(job))
 	}
 	os.Exit(m.Run())
+}
+
+// childHold takes OpenTofu's lock on a state and gives it back when its stdin
+// ends.
+func childHold(path string) int {
+	l, err := lockFile(context.Background(), path, "OperationTypeApply", time.Second)
+	if err != nil {
+		return 1
+	}
+	fmt.Println("held")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	if err := l.Unlock(); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// A lock that is waited for is one on a file; whoever puts another file in its
+// place meanwhile must not have that file's bytes taken for locked ones.
+func TestStateReplacedWhileItIsWaitedFor(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, stateOf(1, 3, "l"))
+	holder := exec.Command(os.Args[0])
+	holder.Env = append(os.Environ(), "TFSTATE_TEST_HOLD="+f.state)
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Make(context.Background(), f.src, ForPlan); err == nil || !strings.Contains(err.Error(), "OperationTypeApply") {
+		t.Fatalf("the lock was not respected: %v", err)
+	}
+	f.src.LockTimeout = 5 * time.Second
+	time.AfterFunc(200*time.Millisecond, func() {
+		other := f.state + ".new"
+		_ = os.WriteFile(other, stateOf(2, 3, "l"), 0o600)
+		_ = os.Rename(other, f.state)
+		stdin.Close()
+	})
+	if _, err := f.Make(context.Background(), f.src, ForPlan); verdict.Reason(err) != "state-moved" {
+		t.Fatalf("got %v", err)
+	}
+	_ = holder.Wait()
+	f.mustMake(t)
 }
 
 type childJob struct {

@@ -100,6 +100,20 @@ func TestRetentionKeepsTheLastGoodOne(t *testing.T) {
 	}
 }
 
+// The clock was in the future once: the archive from there does not push the
+// one that was just made beyond the limit.
+func TestRetentionKeepsTheNewOneBehindAFutureOne(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, stateOf(5, 10, "l"))
+	future := f.backdate(t, f.mustMake(t), -400*24*time.Hour)
+	f.RetainCount = 1
+	newest := f.mustMake(t).Manifest.Name
+	names, _ := archiveNames(context.Background(), f.Local)
+	if want := []string{future, newest}; !slices.Equal(names, want) {
+		t.Errorf("kept %v, wanted %v", names, want)
+	}
+}
+
 // Nothing that is not an archive of ours is ever touched.
 func TestRetentionLeavesStrangersAlone(t *testing.T) {
 	f := newFixture(t)
