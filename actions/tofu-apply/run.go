@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"edge-actions/internal/action"
@@ -22,12 +21,12 @@ func run(ctx context.Context, a *action.Action) error {
 	if err := in.Err(); err != nil {
 		return err
 	}
-	temp, err := a.TempDir("secret")
+	secrets, remove, err := a.SecretDir()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
-	s, err := config.Open(ctx, a, temp)
+	defer remove()
+	s, err := config.Open(ctx, a, secrets)
 	if err != nil {
 		return err
 	}

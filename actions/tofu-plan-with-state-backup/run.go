@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -29,13 +28,13 @@ func run(ctx context.Context, a *action.Action) error {
 	if err := in.Err(); err != nil {
 		return err
 	}
-	temp, err := a.TempDir("secret")
+	secrets, remove, err := a.SecretDir()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer remove()
 	if variables != "" {
-		path := filepath.Join(temp, "variables.tfvars")
+		path := filepath.Join(secrets, "variables.tfvars")
 		if err := files.Write(path, []byte(variables+"\n")); err != nil {
 			return err
 		}
@@ -46,7 +45,7 @@ func run(ctx context.Context, a *action.Action) error {
 			return err
 		}
 	}
-	s, err := config.Open(ctx, a, temp)
+	s, err := config.Open(ctx, a, secrets)
 	if err != nil {
 		return err
 	}

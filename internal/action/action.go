@@ -193,20 +193,6 @@ func (a *Action) Environ() []string { return a.environ }
 // Getenv returns a variable of the runner's environment.
 func (a *Action) Getenv(name string) string { return a.getenv(name) }
 
-// TempDir makes a new directory, mode 0700, that the runner deletes with the
-// job: under RUNNER_TEMP, or the system's place for such where that is unset.
-func (a *Action) TempDir(name string) (string, error) {
-	root := a.getenv("RUNNER_TEMP")
-	if root == "" {
-		root = os.TempDir()
-	}
-	root = filepath.Join(root, "edge-actions")
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return "", err
-	}
-	return os.MkdirTemp(root, name+"-")
-}
-
 // writeReport writes the report to path, or to a new place if that is empty.
 func (a *Action) writeReport(path string) (string, error) {
 	a.sum()

@@ -168,6 +168,11 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	if err != nil {
 		return err
 	}
+	if ended == nil { // else the supervisor did it
+		if err := r.collectErrored(); err != nil {
+			return err
+		}
+	}
 	if _, err := os.Stat(r.file(erroredFile)); err == nil {
 		res.ErroredPath = r.file(erroredFile)
 	}

@@ -235,3 +235,49 @@ func TestKilledPlanLeavesNoSecret(t *testing.T) {
 	}
 	r.wantGreen(r.plan())
 }
+
+// What a killed run had to write down for tofu is swept by the next one, and
+// not that of a run that still lives.
+func TestKilledPlanIsSwept(t *testing.T) {
+	const secret = "hunter2-c0rrect-horse"
+	r := newRig(t, "variable \"v\" {\n  type = string\n}\nresource \"terraform_data\" \"v\" {\n input = var.v\n}\n")
+	in := map[string]string{"accept_state": "new", "variables": `v = "` + secret + `"`}
+	r.wrapTofu("[ \"$1\" != plan ] || sleep 5\nexec \"$real\" \"$@\"\n")
+	killed, alive := r.step("tofu-plan-with-state-backup", in), r.step("tofu-plan-with-state-backup", in, map[string]string{"stack": "other"})
+	killed.Start()
+	killed.KillOnFile(filepath.Join(r.Temp, "edge-actions/secret-*/variables.tfvars"))
+	if len(r.FilesWith(secret)) != 1 {
+		t.Fatalf("in %q", r.FilesWith(secret))
+	}
+	alive.Start()
+	alive.WaitLog("validate")
+	delete(r.inputs, "tofu_path")
+	r.wantGreen(r.plan(map[string]string{"accept_state": "new", "variables": `v = "x"`}))
+	if found := r.FilesWith(secret); len(found) != 1 {
+		t.Errorf("in %q: the killed run's is to go, the living one's to stay", found)
+	}
+	r.wantGreen(alive.Wait())
+	if found := r.FilesWith(secret); len(found) != 0 {
+		t.Errorf("in %q", found)
+	}
+}
+
+// A plan that nobody applied does not lie around for ever.
+func TestOldPlansAreSwept(t *testing.T) {
+	r := newRig(t, two)
+	r.applied()
+	r.inputs["plan_dir"] = filepath.Join(filepath.Dir(r.state), "plans")
+	old, young := r.mustPlan(), r.mustPlan()
+	week := time.Now().Add(-8 * 24 * time.Hour)
+	if err := os.Chtimes(filepath.Dir(old["plan_path"]), week, week); err != nil {
+		t.Fatal(err)
+	}
+	r.mustPlan()
+	if _, err := os.Stat(old["plan_path"]); err == nil {
+		t.Error("the old plan is still there")
+	}
+	delete(r.inputs, "plan_dir")
+	r.NextJob()
+	r.config(two)
+	r.wantGreen(r.apply(young))
+}

@@ -222,9 +222,9 @@ func checkOCI(path, home string) error {
 	return errors.Join(errs...)
 }
 
-// Open finds the tools and makes the Stack. temp is a private directory that
-// goes with the job.
-func (c *Config) Open(ctx context.Context, a *action.Action, temp string) (*Stack, error) {
+// Open finds the tools and makes the Stack. secrets is a directory for what
+// must not outlive the run.
+func (c *Config) Open(ctx context.Context, a *action.Action, secrets string) (*Stack, error) {
 	set := map[string]string{}
 	if c.ociConfigFile != "" {
 		set["OCI_CONFIG_FILE"], set["OCI_CLI_CONFIG_FILE"] = c.ociConfigFile, c.ociConfigFile
@@ -244,7 +244,7 @@ func (c *Config) Open(ctx context.Context, a *action.Action, temp string) (*Stac
 	}
 	backendConfig := c.backendConfig
 	if len(c.backendSettings) > 0 {
-		file := filepath.Join(temp, "settings.tfbackend")
+		file := filepath.Join(secrets, "settings.tfbackend")
 		if err := files.Write(file, []byte(strings.Join(c.backendSettings, "\n")+"\n")); err != nil {
 			return nil, err
 		}

@@ -55,7 +55,10 @@ func (s *Stack) Plan(ctx context.Context, req PlanRequest) (*Planned, error) {
 	out.Backup = backup
 	s.Report.Add(backup.Checks...)
 
-	dir, err := privateTemp(req.OutDir, "plan-")
+	if err := sweepPlans(req.OutDir); err != nil {
+		return out, fmt.Errorf("sweeping old plans: %w", err)
+	}
+	dir, err := privateTemp(req.OutDir, planPrefix)
 	if err != nil {
 		return out, err
 	}
@@ -70,6 +73,24 @@ func (s *Stack) Plan(ctx context.Context, req PlanRequest) (*Planned, error) {
 	}
 	out.ReceiptSHA256, err = files.SHA256(out.ReceiptPath)
 	return out, err
+}
+
+const planPrefix = "plan-"
+
+// planAge is how long a plan that nobody applied is kept in plan_dir: a plan
+// holds secrets.
+const planAge = 7 * 24 * time.Hour
+
+// sweepPlans removes the plans that are older than planAge, and what a killed
+// run left of one.
+func sweepPlans(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, planPrefix+"*"))
+	for _, path := range found {
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() && time.Since(info.ModTime()) > planAge {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return err
 }
 
 // lint runs the checks that need no state.

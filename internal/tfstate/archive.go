@@ -92,6 +92,9 @@ func (a *Archives) Make(ctx context.Context, src Source, reason string) (*Backup
 
 	b := &Backup{}
 	s, err := a.sealInto(ctx, filepath.Join(stage, ArchiveFile), src)
+	if err == nil && errors.Is(s.metaErr, ErrNoState) {
+		err = ErrNoState
+	}
 	absent := errors.Is(err, ErrNoState)
 	if err != nil && !absent {
 		return nil, err

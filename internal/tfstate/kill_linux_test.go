@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"edge-actions/internal/rclone"
 	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/verdict"
 
@@ -88,6 +90,8 @@ func TestStateReplacedWhileItIsWaitedFor(t *testing.T) {
 type childJob struct {
 	State, Local, Off, Recipient string
 	Retain                       int
+	// Rclone, if set, is the offsite place in Off's stead.
+	Rclone *rclone.Remote
 }
 
 func childBackup(job string) int {
@@ -102,6 +106,9 @@ func childBackup(job string) int {
 	a := &Archives{
 		Local: Dir{j.Local}, Offsite: Dir{j.Off}, Recipients: []age.Recipient{r}, Stack: "edge", Workspace: "default",
 		ShrinkPercent: 50, RetainCount: j.Retain, LockTimeout: time.Second, Logf: func(string, ...any) {},
+	}
+	if j.Rclone != nil {
+		a.Offsite = j.Rclone
 	}
 	if _, err := a.Make(context.Background(), File{Path: j.State, LockTimeout: time.Second}, ForPlan); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -206,5 +213,64 @@ func (f *fixture) afterKill(t *testing.T, what string, state []byte) {
 	}
 	if _, err := os.Stat(lockInfoPath(f.state)); err == nil {
 		t.Fatalf("%s: the next run left the lock info", what)
+	}
+}
+
+// TestKilledWhileUploading kills the backup and its rclone with SIGKILL while
+// the real rclone uploads, as a cancel on the runner does.
+func TestKilledWhileUploading(t *testing.T) {
+	f, remote, dir := newRemoteFixture(t)
+	state := stateOf(3, 4000, "l-1")
+	f.write(t, state)
+	f.mustMake(t)
+	slow := *remote
+	slow.Env = append([]string{"RCLONE_BWLIMIT=16k"}, remote.Env...)
+	job, _ := json.Marshal(childJob{State: f.state, Local: f.Local.Path, Recipient: f.RecipientNames[0], Rclone: &slow})
+	for range 3 {
+		before, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "TFSTATE_TEST_BACKUP="+string(job))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			now, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
+			if len(now) > len(before) || time.Now().After(deadline) {
+				break
+			}
+		}
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		var exit *exec.ExitError
+		if err := cmd.Wait(); !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
+			t.Fatalf("the backup was not killed: %v", err)
+		}
+		if now, _ := os.ReadFile(f.state); !bytes.Equal(now, state) {
+			t.Fatal("the state was changed")
+		}
+		half, _ := filepath.Glob(filepath.Join(dir, "*"))
+		f.remoteHolds(t, dir, 1, state)
+		if len(half) != 2 {
+			t.Fatalf("the kill did not hit an upload: %q", half)
+		}
+		// The next run is clean, and nothing here speaks of the killed one.
+		f.RetainCount = 1
+		f.mustMake(t)
+		f.remoteHolds(t, dir, 1, state)
+		entries, _ := os.ReadDir(f.Local.Path)
+		for _, e := range entries {
+			if e.Name() != ".lock" && !archiveName.MatchString(e.Name()) {
+				t.Errorf("the next run left %s", e.Name())
+			}
+		}
+		// What the kill left there is no archive; it would be counted below.
+		for _, path := range half {
+			if _, err := os.Stat(filepath.Join(path, ManifestFile)); errors.Is(err, os.ErrNotExist) {
+				os.RemoveAll(path)
+			}
+		}
 	}
 }

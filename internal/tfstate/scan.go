@@ -252,6 +252,9 @@ func (s *scanner) Meta() (Meta, error) {
 	case !s.ended || s.depth != 0 || s.inString:
 		wrong = append(wrong, fmt.Errorf("it is cut short: %d brackets are still open after %d bytes", s.depth, s.bytes))
 	}
+	if m.Version == 4 && s.seen["serial"] && s.seen["lineage"] && s.seen["resources"] && m.Serial == 0 && m.Lineage == "" && m.Resources == 0 && wrong == nil {
+		return Meta{}, ErrNoState // what state pull prints where a backend holds none
+	}
 	if !m.Encrypted && (!s.seen["version"] || m.Version != 4) {
 		wrong = append(wrong, fmt.Errorf("its version is %d, not 4", m.Version))
 	}

@@ -114,6 +114,9 @@ func Look(ctx context.Context, src Source) (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("reading the state %s: %w", src, err)
 	}
 	meta, err := scan.Meta()
+	if errors.Is(err, ErrNoState) {
+		return Snapshot{Absent: true}, nil
+	}
 	if err != nil {
 		return Snapshot{}, notWhole(src, err)
 	}
