@@ -151,10 +151,10 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 		})
 	}
 	stateSum, scan := newDigester(), newScanner()
+	both := io.MultiWriter(stateSum, scan)
 	wg.Go(func() {
 		for c := range look {
-			stateSum.Write(c.plain)
-			scan.Write(c.plain)
+			_, _ = both.Write(c.plain) // neither can fail
 			looked <- struct{}{}
 		}
 	})
@@ -191,7 +191,7 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 	close(look)
 	close(write)
 	wg.Wait()
-	if readErr != io.EOF && readErr != io.ErrUnexpectedEOF {
+	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("reading the state: %w", readErr)
 	}
 	if writeErr == nil {
