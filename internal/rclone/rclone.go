@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,12 +22,10 @@ import (
 	"edge-actions/internal/verdict"
 )
 
-// Exit codes that mean that something is not there (rclone's documentation,
-// "Exit code"; measured with 1.60).
-const (
-	exitDirectoryMissing = 3
-	exitFileMissing      = 4
-)
+// exitDirectoryMissing is how lsf ends where there is no such directory
+// (rclone's documentation, "Exit code"). Only there: deletefile and rmdir of
+// what is not there end with 1, as with any other error (1.60).
+const exitDirectoryMissing = 3
 
 // Remote is a place on an rclone remote where directories of a fixed set of
 // files are kept.
@@ -74,13 +73,16 @@ func (r *Remote) Location(name string) string {
 
 // Put uploads the files of the local directory dir. Where one is already
 // there it refuses: copyto would overwrite it, --immutable or not (measured).
+// What it could not finish it takes away again, as far as the remote lets it.
 func (r *Remote) Put(ctx context.Context, name, dir string) error {
-	if there, err := r.list(ctx, r.Location(name), "--files-only"); err != nil || len(there) > 0 {
+	if there, _, err := r.list(ctx, r.Location(name), "--files-only"); err != nil || len(there) > 0 {
 		return errors.Join(err, refuseExisting(r.Location(name), there))
 	}
 	for _, file := range r.Files {
 		if err := r.run(ctx, io.Discard, "copyto", "--no-traverse", filepath.Join(dir, file), path.Join(r.Location(name), file)); err != nil {
-			return err
+			// The last file may be there although rclone could not tell, and
+			// with it the directory would be taken for complete.
+			return errors.Join(err, r.Remove(context.WithoutCancel(ctx), name))
 		}
 	}
 	return nil
@@ -93,39 +95,51 @@ func refuseExisting(where string, there []string) error {
 	return fmt.Errorf("%s already holds %q", where, there)
 }
 
-// Open downloads a file as it is read. Close reports how rclone ended, so a
-// download that broke off is an error there at the latest.
+// Open downloads a file as it is read. A reader that comes to the end without
+// an error has all of it: a download that broke off is an error of Read, and of
+// Close. To close before the end ends rclone at once, and is no error.
 func (r *Remote) Open(ctx context.Context, name, file string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	pr, pw := io.Pipe()
-	done := make(chan error, 1)
+	d := &download{PipeReader: pr, cancel: cancel, done: make(chan struct{})}
 	go func() {
-		err := r.run(ctx, pw, "cat", path.Join(r.Location(name), file))
-		pw.CloseWithError(err)
-		done <- err
+		defer close(d.done)
+		d.err = r.run(ctx, pw, "cat", path.Join(r.Location(name), file))
+		pw.CloseWithError(d.err)
 	}()
-	return &download{pr, done}, nil
+	return d, nil
 }
 
 type download struct {
 	*io.PipeReader
-	done chan error
-}
-
-func (d *download) Close() error {
-	d.PipeReader.CloseWithError(errStopped)
-	if err := <-d.done; err != nil && !errors.Is(err, errStopped) && !errors.Is(err, io.ErrClosedPipe) {
-		return err
-	}
-	return nil
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when rclone is gone
+	err    error         // how it ended, once done is closed
 }
 
 var errStopped = errors.New("the reader stopped")
+
+func (d *download) Close() error {
+	select {
+	case <-d.done: // before the cancel, so that it is not taken for one
+	default:
+		// A remote that hangs would keep rclone, and us, until the timeout.
+		d.PipeReader.CloseWithError(errStopped)
+		d.cancel(errStopped)
+		<-d.done
+	}
+	d.cancel(nil)
+	if errors.Is(d.err, errStopped) {
+		return nil
+	}
+	return d.err
+}
 
 // List returns the names of the complete directories. A place that is not
 // there yet holds none.
 func (r *Remote) List(ctx context.Context) ([]string, error) {
 	last := r.Files[len(r.Files)-1]
-	files, err := r.list(ctx, r.Base, "--files-only", "-R", "--max-depth", "2", "--include", "/*/"+last)
+	files, _, err := r.list(ctx, r.Base, "--files-only", "-R", "--max-depth", "2", "--include", "/*/"+last)
 	if err != nil {
 		return nil, err
 	}
@@ -141,28 +155,32 @@ func (r *Remote) List(ctx context.Context) ([]string, error) {
 // Remove deletes the files of a directory, the last one first: from then on
 // the directory is not complete, whatever happens to the rest.
 func (r *Remote) Remove(ctx context.Context, name string) error {
-	for i := len(r.Files) - 1; i >= 0; i-- {
-		err := r.run(ctx, io.Discard, "deletefile", path.Join(r.Location(name), r.Files[i]))
-		if code := command.Code(err); err != nil && code != exitFileMissing && code != exitDirectoryMissing {
+	files, there, err := r.list(ctx, r.Location(name), "--files-only")
+	if err != nil || !there {
+		return err
+	}
+	for _, file := range slices.Backward(r.Files) {
+		if !slices.Contains(files, file) {
+			continue
+		}
+		if err := r.run(ctx, io.Discard, "deletefile", path.Join(r.Location(name), file)); err != nil {
 			return err
 		}
 	}
-	if err := r.run(ctx, io.Discard, "rmdir", r.Location(name)); command.Code(err) != exitDirectoryMissing {
-		return err
-	}
-	return nil
+	return r.run(ctx, io.Discard, "rmdir", r.Location(name))
 }
 
-func (r *Remote) list(ctx context.Context, where string, flags ...string) ([]string, error) {
+// list returns what lsf prints for a place, and whether there is such a place.
+func (r *Remote) list(ctx context.Context, where string, flags ...string) (names []string, there bool, err error) {
 	var out bytes.Buffer
-	err := r.run(ctx, &out, append(append([]string{"lsf"}, flags...), where)...)
+	err = r.run(ctx, &out, append(append([]string{"lsf"}, flags...), where)...)
 	if command.Code(err) == exitDirectoryMissing {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return strings.FieldsFunc(out.String(), func(c rune) bool { return c == '\n' }), nil
+	return strings.FieldsFunc(out.String(), func(c rune) bool { return c == '\n' }), true, nil
 }
 
 func (r *Remote) run(ctx context.Context, stdout io.Writer, args ...string) error {

@@ -274,32 +274,44 @@ func (a *Archives) finish(stage string, m *Manifest) error {
 
 // prove copies the archive off the machine and reads every copy back. The
 // farthest one is decrypted, unpacked and compared with the state; the archive
-// here is the same bytes if its digest is.
+// here is the same bytes if its digest is, and is read while the copy is made.
 func (a *Archives) prove(ctx context.Context, b *Backup, s *sealed) error {
 	name := b.Manifest.Name
-	if a.Offsite != nil {
-		if err := a.Offsite.Put(ctx, name, b.Path); err != nil {
-			return unproven("a copy of the archive at "+a.Offsite.Location(name), err)
+	open := func(r io.Reader) error { return s.check(r, a.Identities...) }
+	if a.Offsite == nil {
+		if err := a.readBack(ctx, a.Local, name, open); err != nil {
+			return unproven("the archive "+b.Path+" to be the state", err)
 		}
-		if err := a.readBack(ctx, a.Offsite, name, func(r io.Reader) error { return s.check(r, a.Identities...) }); err != nil {
-			// A copy that is wrong must never be taken for one that is right.
-			return errors.Join(unproven("the copy at "+a.Offsite.Location(name)+" to be the state", err), a.Offsite.Remove(ctx, name))
-		}
-		b.OffsitePath = a.Offsite.Location(name)
-		b.Checks = append(b.Checks, proven("backup-offsite", "a copy off the machine that gives the state back", b.OffsitePath+" was read back, decrypted, unpacked and compared"))
+		b.prove(s)
+		return nil
 	}
-	err := a.readBack(ctx, a.Local, name, func(r io.Reader) error {
-		if a.Offsite == nil {
-			return s.check(r, a.Identities...)
-		}
-		return sameDigest(r, s.archive)
-	})
+	local := make(chan error, 1)
+	go func() {
+		local <- a.readBack(ctx, a.Local, name, func(r io.Reader) error { return sameDigest(r, s.archive) })
+	}()
+	err := a.Offsite.Put(ctx, name, b.Path)
 	if err != nil {
-		return unproven("the archive "+b.Path+" to be the state", err)
+		err = unproven("a copy of the archive at "+a.Offsite.Location(name), err)
+	} else if err = a.readBack(ctx, a.Offsite, name, open); err != nil {
+		// A copy that is wrong must never be taken for one that is right.
+		err = errors.Join(unproven("the copy at "+a.Offsite.Location(name)+" to be the state", err), a.Offsite.Remove(ctx, name))
 	}
-	b.Checks = append(b.Checks, proven("backup", "an archive that gives the state back",
-		fmt.Sprintf("%s: serial %d, %s, sha256 of the state %.12s…, %d -> %d bytes", name, s.meta.Serial, resources(s.meta), s.state.SHA256, s.state.Size, s.archive.Size)))
+	if localErr := <-local; localErr != nil {
+		err = errors.Join(err, unproven("the archive "+b.Path+" to be the state", localErr))
+	}
+	if err != nil {
+		return err
+	}
+	b.OffsitePath = a.Offsite.Location(name)
+	b.Checks = append(b.Checks, proven("backup-offsite", "a copy off the machine that gives the state back", b.OffsitePath+" was read back, decrypted, unpacked and compared"))
+	b.prove(s)
 	return nil
+}
+
+// prove adds the check that says what was archived.
+func (b *Backup) prove(s *sealed) {
+	b.Checks = append(b.Checks, proven("backup", "an archive that gives the state back",
+		fmt.Sprintf("%s: serial %d, %s, sha256 of the state %.12s…, %d -> %d bytes", b.Manifest.Name, s.meta.Serial, resources(s.meta), s.state.SHA256, s.state.Size, s.archive.Size)))
 }
 
 func (a *Archives) readBack(ctx context.Context, store Store, name string, check func(io.Reader) error) error {

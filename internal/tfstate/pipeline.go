@@ -106,7 +106,8 @@ type chunkProof struct {
 type chunk struct {
 	plain, packed []byte
 	sum           uint64
-	ready         chan struct{} // closed when packed and sum are set
+	ready         chan struct{}  // closed when packed and sum are set
+	readers       sync.WaitGroup // who still looks at plain
 }
 
 // seal reads a state from src once and writes its archive to dst: zstd, then
@@ -124,12 +125,12 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 	}
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
 	var (
-		pool   = make(chan *chunk, 2*workers+4)
-		pack   = make(chan *chunk, cap(pool))
-		look   = make(chan *chunk, cap(pool))
-		looked = make(chan struct{}, cap(pool))
-		write  = make(chan *chunk, cap(pool))
-		wg     sync.WaitGroup
+		pool  = make(chan *chunk, 2*workers+4)
+		pack  = make(chan *chunk, cap(pool))
+		sums  = make(chan *chunk, cap(pool))
+		scans = make(chan *chunk, cap(pool))
+		write = make(chan *chunk, cap(pool))
+		wg    sync.WaitGroup
 	)
 	for range cap(pool) {
 		pool <- &chunk{plain: make([]byte, 0, chunkSize)}
@@ -150,14 +151,17 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 			}
 		})
 	}
+	// The digest and the scan each go through the state in order, so each is a
+	// goroutine of its own: together they would take longer than the packing.
 	stateSum, scan := newDigester(), newScanner()
-	both := io.MultiWriter(stateSum, scan)
-	wg.Go(func() {
-		for c := range look {
-			_, _ = both.Write(c.plain) // neither can fail
-			looked <- struct{}{}
-		}
-	})
+	for look, in := range map[io.Writer]chan *chunk{stateSum: sums, scan: scans} {
+		wg.Go(func() {
+			for c := range in {
+				_, _ = look.Write(c.plain) // neither can fail
+				c.readers.Done()
+			}
+		})
+	}
 	var writeErr error
 	wg.Go(func() {
 		for c := range write {
@@ -166,7 +170,7 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 				_, writeErr = enc.Write(c.packed)
 			}
 			out.proof.chunks = append(out.proof.chunks, chunkProof{len(c.packed), len(c.plain), c.sum})
-			<-looked
+			c.readers.Wait()
 			pool <- c
 		}
 	})
@@ -183,13 +187,14 @@ func seal(ctx context.Context, dst io.Writer, src io.Reader, recipients []age.Re
 			break
 		}
 		c.plain, c.ready = c.plain[:n], make(chan struct{})
-		pack <- c
-		look <- c
-		write <- c
+		c.readers.Add(2)
+		for _, stage := range []chan *chunk{pack, sums, scans, write} {
+			stage <- c
+		}
 	}
-	close(pack)
-	close(look)
-	close(write)
+	for _, stage := range []chan *chunk{pack, sums, scans, write} {
+		close(stage)
+	}
 	wg.Wait()
 	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("reading the state: %w", readErr)

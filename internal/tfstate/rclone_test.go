@@ -151,6 +151,14 @@ func TestRemoteThatCannotBeRead(t *testing.T) {
 	if verdict.Reason(err) != "backup-unproven" || !strings.Contains(err.Error(), "didn't find section in config file") {
 		t.Fatalf("got %v", err)
 	}
+	// Least of all where the state is lost, and a new one would be accepted.
+	if err := os.Remove(f.state); err != nil {
+		t.Fatal(err)
+	}
+	f.Accept = []string{"new"}
+	if _, err := f.Make(t.Context(), f.src, ForPlan); verdict.Reason(err) != "backup-unproven" {
+		t.Errorf("without a state: got %v", err)
+	}
 }
 
 // What differs on the remote is only the manifest: the archive is right, and
