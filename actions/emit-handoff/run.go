@@ -86,7 +86,7 @@ func publish(a *action.Action, doc *handoff.Document, w handoff.Written, matrix 
 	count := strconv.Itoa(len(doc.Nodes))
 	a.Report.Prove("outputs-clean", "outputs without secrets, unknown values and duplicates", "none in them")
 	a.Report.Prove("nodes", "at least one node", count)
-	a.Report.Prove("schema", "a handoff on disk that is valid by "+handoff.SchemaName, w.Path)
+	a.Report.Prove("written", "a handoff on disk, whole, in the form "+handoff.SchemaName, w.Path)
 	if w.SignaturePath != "" {
 		a.Report.Prove("signature", "a signature on disk that verifies", w.Fingerprint)
 	} else {

@@ -226,7 +226,7 @@ output "admin" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"outputs-clean", "nodes", "schema", "signature"} {
+	for _, id := range []string{"outputs-clean", "nodes", "written", "signature"} {
 		if !strings.Contains(string(report), `"id": "`+id+`"`) {
 			t.Errorf("the report has no check %s:\n%s", id, report)
 		}

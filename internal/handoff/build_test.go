@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"edge-actions/internal/handoff/schema"
 	"edge-actions/internal/verdict"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,7 +51,7 @@ func TestBuildOK(t *testing.T) {
 			golden(t, filepath.Join(dir, "handoff.json"), string(got))
 			golden(t, filepath.Join(dir, "matrix.json"), matrix+"\n")
 
-			back, err := Parse(got)
+			back, err := parse(got)
 			if err != nil {
 				t.Fatalf("its own document is refused: %v", err)
 			}
@@ -292,7 +293,7 @@ func TestSchemaFits(t *testing.T) {
 			Required   []string
 		} `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema, &s); err != nil {
+	if err := json.Unmarshal(schema.JSON, &s); err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]any{"node": Node{}, "context": Context{}, "volume_attachment": VolumeAttachment{}} {
@@ -355,7 +356,7 @@ func TestParseRefuses(t *testing.T) {
 		if bytes.Equal(bad, data) {
 			t.Fatalf("%s: nothing was changed", name)
 		}
-		if _, err := Parse(bad); !verdict.Has(err, tt.want) {
+		if _, err := parse(bad); !verdict.Has(err, tt.want) {
 			t.Errorf("%s: wanted a refusal named %s, got %v", name, tt.want, err)
 		}
 	}
@@ -405,4 +406,12 @@ func newSigner(t testing.TB) ssh.Signer {
 		t.Fatal(err)
 	}
 	return signer
+}
+
+// parse reads a document as its receiver does.
+func parse(data []byte) (*Document, error) {
+	if err := schema.Validate(data); err != nil {
+		return nil, err
+	}
+	return Parse(data)
 }

@@ -43,7 +43,7 @@ func FuzzBuild(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Parse(data); err != nil {
+		if _, err := parse(data); err != nil {
 			t.Fatalf("its own document is refused: %v\n%s", err, data)
 		}
 		matrix, err := doc.Matrix()

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -117,21 +118,20 @@ func (d *Document) Write(dir string, signer ssh.Signer) (Written, error) {
 			return Written{}, fmt.Errorf("writing the signature: %w", err)
 		}
 	}
-	return w, w.check(signer)
+	return w, w.check(data, signer)
 }
 
-// check reads the files back.
-func (w *Written) check(signer ssh.Signer) error {
+// check reads the files back: the document is to be the one that was written,
+// and the signature one of it.
+func (w *Written) check(document []byte, signer ssh.Signer) error {
 	data, err := os.ReadFile(w.Path)
 	if err != nil {
 		return fmt.Errorf("reading the handoff back: %w", err)
 	}
-	if _, err := Parse(data); err != nil {
-		return err
+	if !bytes.Equal(data, document) {
+		return verdict.Refuse("written", "the handoff at "+w.Path, "other bytes", "another run writes to the same handoff_dir: give each stack its own")
 	}
-	if w.SHA256, err = files.SHA256(w.Path); err != nil {
-		return fmt.Errorf("reading the handoff back: %w", err)
-	}
+	w.SHA256 = fmt.Sprintf("%x", sha256.Sum256(data))
 	if signer == nil {
 		return nil
 	}
