@@ -28,7 +28,6 @@ type rule struct {
 var (
 	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	ident     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$`)
-	ocid      = regexp.MustCompile(`^ocid1\.([a-z0-9]+)\.[a-z0-9]+\.[a-z0-9-]*(\.[a-z0-9-]*)?\.[a-z0-9]+$`)
 	placement = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$`)
 	diskType  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 	device    = regexp.MustCompile(`^/dev(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}){1,8}$`)
@@ -77,11 +76,33 @@ func hostname(s string) (string, bool) {
 func id(kinds ...string) func(string) (string, bool) {
 	return func(s string) (string, bool) {
 		if strings.HasPrefix(strings.ToLower(s), "ocid1.") {
-			m := ocid.FindStringSubmatch(s)
-			return s, m != nil && len(s) <= 255 && slices.Contains(kinds, m[1])
+			kind, ok := ocidKind(s)
+			return s, ok && len(s) <= 255 && slices.Contains(kinds, kind)
 		}
 		return s, ident.MatchString(s)
 	}
+}
+
+// ocidKind returns the resource type of an OCID,
+// ocid1.TYPE.REALM.[REGION][.FUTURE USE].UNIQUE, and whether it is well formed.
+// Three of these a node are most of the work of a handoff, so it is no regexp.
+func ocidKind(s string) (string, bool) {
+	parts := strings.Split(s, ".")
+	if len(parts) != 5 && len(parts) != 6 || parts[0] != "ocid1" {
+		return "", false
+	}
+	for i, part := range parts {
+		middle := i > 2 && i < len(parts)-1 // the region and what may follow it
+		if part == "" && !middle {
+			return "", false
+		}
+		for _, c := range []byte(part) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c != '-' || !middle) {
+				return "", false
+			}
+		}
+	}
+	return parts[1], true
 }
 
 func address(public bool) func(string) (string, bool) {
