@@ -137,15 +137,27 @@ func (d *download) Close() error {
 
 // List returns the names of the complete directories. A place that is not
 // there yet holds none.
-func (r *Remote) List(ctx context.Context) ([]string, error) {
+func (r *Remote) List(ctx context.Context) ([]string, error) { return r.names(ctx, true) }
+
+// Incomplete returns the names of the directories without their last file: one
+// that is being uploaded, or one whose upload was killed.
+func (r *Remote) Incomplete(ctx context.Context) ([]string, error) { return r.names(ctx, false) }
+
+func (r *Remote) names(ctx context.Context, complete bool) ([]string, error) {
 	last := r.Files[len(r.Files)-1]
-	files, _, err := r.list(ctx, r.Base, "--files-only", "-R", "--max-depth", "2", "--include", "/*/"+last)
+	files, _, err := r.list(ctx, r.Base, "--files-only", "-R", "--max-depth", "2")
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	found := map[string]bool{}
 	for _, f := range files {
-		if name, ok := strings.CutSuffix(f, "/"+last); ok && name != "" && !strings.Contains(name, "/") {
+		if name, file, ok := strings.Cut(f, "/"); ok && name != "" && slices.Contains(r.Files, file) {
+			found[name] = found[name] || file == last
+		}
+	}
+	var names []string
+	for name, isComplete := range found {
+		if isComplete == complete {
 			names = append(names, name)
 		}
 	}

@@ -130,6 +130,7 @@ func (a *Archives) Make(ctx context.Context, src Source, reason string) (*Backup
 		return nil, err
 	}
 	a.retain(ctx, m)
+	a.sweepUploads(ctx, m)
 	return b, nil
 }
 

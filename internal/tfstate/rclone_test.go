@@ -180,3 +180,28 @@ func TestRemoteManifestOfAnother(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What a killed upload left is removed a day later, and nothing that may be an
+// upload under way, or somebody else's.
+func TestRemainsOfUploadsAreSwept(t *testing.T) {
+	f, _, dir := newRemoteFixture(t)
+	state := stateOf(3, 5, "l-1")
+	f.write(t, state)
+	old := newName(time.Now().Add(-25*time.Hour), 3, strings.Repeat("a", 64))
+	young := newName(time.Now().Add(-time.Hour), 3, strings.Repeat("b", 64))
+	for _, name := range []string{old, young, "photos"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, ArchiveFile), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.mustMake(t)
+	for name, want := range map[string]bool{old: false, young: true, "photos": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f.remoteHolds(t, dir, 1, state)
+}

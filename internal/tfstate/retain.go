@@ -29,6 +29,33 @@ func (a *Archives) retain(ctx context.Context, newest *Manifest) {
 	}
 }
 
+// uploadAge is beyond every upload that may still be under way, of another
+// runner too.
+const uploadAge = 24 * time.Hour
+
+// sweepUploads removes what a killed upload left on a remote. A directory needs
+// none of this: there an archive appears at once.
+func (a *Archives) sweepUploads(ctx context.Context, newest *Manifest) {
+	remote, ok := a.Offsite.(interface {
+		Incomplete(context.Context) ([]string, error)
+	})
+	if !ok {
+		return
+	}
+	names, err := remote.Incomplete(ctx)
+	if err != nil {
+		a.Logf("retention: the remains of killed uploads can't be listed: %v", err)
+	}
+	for _, name := range names {
+		if made, err := timeOf(name); err != nil || !archiveName.MatchString(name) || newest.Created.Sub(made) < uploadAge {
+			continue
+		}
+		if err := a.Offsite.Remove(ctx, name); err != nil {
+			a.Logf("retention: the remains of %s can't be removed: %v", a.Offsite.Location(name), err)
+		}
+	}
+}
+
 // expired returns which of the names, sorted newest first, may go: those that
 // are beyond every limit that is set. Never the archive that was just proved,
 // never one from the future of this run's clock, and never the last good one.
