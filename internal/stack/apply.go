@@ -80,7 +80,7 @@ func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, erro
 		return res, verdict.CannotTell("apply-failed", "tofu to start", err, "nothing was changed; run the plan step again")
 	}
 	res.Outcome = Applied
-	return res, s.follow(ctx, r, req, res)
+	return res, s.follow(ctx, r, req, res, "")
 }
 
 func (s *Stack) applies() string { return filepath.Join(s.Dir, "applies") }
@@ -145,21 +145,20 @@ func (s *Stack) finishEarlier(ctx context.Context, req ApplyRequest, res *ApplyR
 		s.Logf("found an apply that an earlier run (%s, %s) began and could not finish reporting", r.Run, r.Created.Format(time.RFC3339))
 		if r.ReceiptSHA256 == req.ReceiptSHA256 {
 			res.Outcome = Recovered
-			return true, s.follow(ctx, r, req, res)
+			return true, s.follow(ctx, r, req, res, "")
 		}
 		other := &ApplyResult{}
-		if err := s.follow(ctx, r, req, other); err != nil {
+		if err := s.follow(ctx, r, req, other, "-earlier"); err != nil {
 			res.Backup = other.Backup
 			return false, err
 		}
-		s.Report.Prove("apply-earlier", "the apply of "+r.Run+" to have ended well", "it did, and the state was backed up")
 	}
 	return false, nil
 }
 
 // follow shows what tofu says until it has ended, then backs the state up and
-// closes the record.
-func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *ApplyResult) error {
+// closes the record. suffix tells the checks of another run's apply apart.
+func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *ApplyResult, suffix string) error {
 	diagnostics, err := s.tail(ctx, r, req.Timeout+3*req.Grace)
 	if err != nil {
 		return err
@@ -178,9 +177,9 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	}
 	failure := s.judge(r, ended, diagnostics, res)
 	if failure == nil {
-		s.Report.Prove("apply", "tofu to apply the plan", r.Receipt.Counts.Headline())
+		s.Report.Prove("apply"+suffix, "tofu to apply the plan of "+r.Run, r.Receipt.Counts.Headline())
 	}
-	backupErr := s.backupAfter(ctx, res)
+	backupErr := s.backupAfter(ctx, res, suffix)
 	if err := errors.Join(failure, backupErr); backupErr != nil {
 		return err // not closed: the next run tries the backup again
 	}
@@ -235,7 +234,7 @@ func hasSummary(diagnostics []tofu.Diagnostic, summary string) bool {
 
 // backupAfter archives the state as the apply has left it, and beside it what
 // tofu could not write.
-func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult) error {
+func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult, suffix string) error {
 	if res.ErroredPath != "" {
 		// It may be ahead of the backend, or of another lineage: it is kept for
 		// a person to look at and no later run compares with it.
@@ -245,7 +244,7 @@ func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult) error {
 		if err != nil {
 			return err
 		}
-		s.Report.Prove("errored-state", "the state that tofu could not write to be kept", b.Path)
+		s.Report.Prove("errored-state"+suffix, "the state that tofu could not write to be kept", b.Path)
 	}
 	b, err := s.Archives.Make(ctx, s.source, tfstate.AfterApply)
 	if err != nil {
@@ -253,7 +252,7 @@ func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult) error {
 	}
 	res.Backup = b
 	for _, c := range b.Checks {
-		c.ID += "-after"
+		c.ID += "-after" + suffix
 		s.Report.Add(c)
 	}
 	return nil

@@ -395,3 +395,19 @@ func TestProvisionerLeavesAProgramRunning(t *testing.T) {
 	s.Start()
 	r.wantGreen(s.Wait())
 }
+
+// A plan step in a new run comes first: the apply that was killed is then of
+// another plan, and both are told apart in the report.
+func TestKilledApplyOfAnotherPlan(t *testing.T) {
+	r := newRig(t, slow)
+	s := r.step("tofu-apply", r.mustPlan(map[string]string{"accept_state": "new"}))
+	s.Start()
+	s.KillAt("terraform_data.second: Creating...")
+	res := r.apply(r.mustPlan(map[string]string{"lock_timeout": "30s"}))
+	r.wantGreen(res)
+	for _, id := range []string{"apply-earlier", "backup-after-earlier", "receipt", "apply", "backup-after"} {
+		if strings.Count(res.Log, "proven     "+id+":") != 1 {
+			t.Errorf("check %s is not there once:\n%s", id, res.Log)
+		}
+	}
+}
