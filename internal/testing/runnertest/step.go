@@ -147,11 +147,29 @@ func (s *Step) KillAt(text string) *Result {
 // KillOnFile kills the group when a path that matches the pattern exists.
 func (s *Step) KillOnFile(pattern string) *Result {
 	s.r.t.Helper()
-	s.until("a file "+pattern, func() bool {
-		found, err := filepath.Glob(pattern)
-		return err == nil && len(found) > 0
-	})
-	return s.KillGroup()
+	res, killed := s.TryKillOnFile(pattern)
+	if !killed {
+		s.r.t.Fatalf("the step ended before there was a file %s; its log:\n%s", pattern, res.Log)
+	}
+	return res
+}
+
+// TryKillOnFile is KillOnFile for a file that is there for a moment only and
+// may be missed: killed is false if the step came to its end.
+func (s *Step) TryKillOnFile(pattern string) (res *Result, killed bool) {
+	s.r.t.Helper()
+	found := func() bool {
+		paths, err := filepath.Glob(pattern)
+		return err == nil && len(paths) > 0
+	}
+	for !found() {
+		select {
+		case <-s.done:
+			return s.Wait(), false
+		case <-time.After(200 * time.Microsecond):
+		}
+	}
+	return s.KillGroup(), true
 }
 
 // Signal sends a signal to the step's first process only: GitHub cancels with
