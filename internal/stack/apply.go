@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,20 +51,16 @@ type ApplyResult struct {
 // plan if its receipt holds, and backs the state up in every case.
 func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, error) {
 	res := &ApplyResult{}
-	receipt, err := tfplan.ReadReceipt(req.ReceiptPath, req.ReceiptSHA256)
-	if err != nil {
-		return res, err
+	receipt, receiptErr := tfplan.ReadReceipt(req.ReceiptPath, req.ReceiptSHA256)
+	if err := s.open(ctx, receiptErr == nil && receipt.State.Absent); err != nil {
+		return res, errors.Join(receiptErr, err)
 	}
-	if receipt.State.Absent {
-		// The plan step was told that the stack is new; after a plan without
-		// changes it still is.
-		s.Archives.Accept = append(s.Archives.Accept, "new")
-	}
-	if err := s.open(ctx, receipt.State.Absent); err != nil {
-		return res, err
-	}
+	// Whatever is wrong with this plan: an apply that was begun comes first.
 	if mine, err := s.finishEarlier(ctx, req, res); err != nil || mine {
 		return res, err
+	}
+	if receiptErr != nil {
+		return res, receiptErr
 	}
 	if err := s.check(ctx, receipt, req); err != nil {
 		return res, err
@@ -179,7 +176,7 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	if failure == nil {
 		s.Report.Prove("apply"+suffix, "tofu to apply the plan of "+r.Run, r.Receipt.Counts.Headline())
 	}
-	backupErr := s.backupAfter(ctx, res, suffix)
+	backupErr := s.backupAfter(ctx, r, res, suffix)
 	if err := errors.Join(failure, backupErr); backupErr != nil {
 		return err // not closed: the next run tries the backup again
 	}
@@ -234,7 +231,13 @@ func hasSummary(diagnostics []tofu.Diagnostic, summary string) bool {
 
 // backupAfter archives the state as the apply has left it, and beside it what
 // tofu could not write.
-func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult, suffix string) error {
+func (s *Stack) backupAfter(ctx context.Context, r *record, res *ApplyResult, suffix string) error {
+	archives := *s.Archives
+	if r.Receipt.State.Absent {
+		// The plan step was told that the stack is new; after a plan without
+		// changes, or an apply that never began, it still is.
+		archives.Accept = append(slices.Clone(archives.Accept), "new")
+	}
 	if res.ErroredPath != "" {
 		// It may be ahead of the backend, or of another lineage: it is kept for
 		// a person to look at and no later run compares with it.
@@ -246,7 +249,7 @@ func (s *Stack) backupAfter(ctx context.Context, res *ApplyResult, suffix string
 		}
 		s.Report.Prove("errored-state"+suffix, "the state that tofu could not write to be kept", b.Path)
 	}
-	b, err := s.Archives.Make(ctx, s.source, tfstate.AfterApply)
+	b, err := archives.Make(ctx, s.source, tfstate.AfterApply)
 	if err != nil {
 		return err
 	}

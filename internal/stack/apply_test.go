@@ -397,3 +397,23 @@ func TestKilledApplyOfAnotherPlan(t *testing.T) {
 		}
 	}
 }
+
+// The job of the killed step is gone, and its receipt with it: the apply is
+// found and backed up all the same, and then the missing receipt is red.
+func TestKilledApplyIsFoundWithoutItsReceipt(t *testing.T) {
+	r := newRig(t, slow)
+	planned := r.mustPlan(map[string]string{"accept_state": "new"})
+	s := r.step("tofu-apply", planned)
+	s.Start()
+	s.KillAt("terraform_data.second: Creating...")
+	planned["receipt_path"], planned["receipt_sha256"] = filepath.Join(r.Temp, "gone"), strings.Repeat("0", 64)
+	res := r.apply(planned)
+	r.wantRed(res, "plan-changed")
+	if !strings.Contains(res.Log, "proven     apply-earlier:") || !strings.Contains(res.Log, "proven     backup-after-earlier:") {
+		t.Errorf("the apply was not taken up:\n%s", res.Log)
+	}
+	if all := r.archives(filepath.Join(r.off, stackName)); len(all) != 1 || r.open(all[0]) != r.readState() {
+		t.Errorf("the state was not backed up: %v", all)
+	}
+	r.wantGreen(r.plan())
+}
