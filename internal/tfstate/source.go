@@ -1,6 +1,7 @@
 package tfstate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,20 +70,7 @@ func (p Pull) Read(ctx context.Context, use func(io.Reader) error) error {
 		}
 		return err
 	}
-	return use(io.MultiReader(&oneByte{first[0], false}, r))
-}
-
-type oneByte struct {
-	b    byte
-	done bool
-}
-
-func (o *oneByte) Read(p []byte) (int, error) {
-	if o.done || len(p) == 0 {
-		return 0, io.EOF
-	}
-	p[0], o.done = o.b, true
-	return 1, io.EOF
+	return use(io.MultiReader(bytes.NewReader(first), r))
 }
 
 // snapshot identifies the contents of a state at one moment.

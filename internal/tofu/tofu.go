@@ -220,13 +220,13 @@ func (c *CLI) Plan(ctx context.Context, o PlanOptions) (changed bool, warnings [
 	case 2: // success with changes, by -detailed-exitcode
 		return true, warnings, nil
 	case 1:
-		return false, warnings, PlanError(errs, err)
+		return false, warnings, planError(errs, err)
 	}
 	return false, warnings, err
 }
 
-// PlanError turns OpenTofu's own diagnostics into one refusal.
-func PlanError(diagnostics []Diagnostic, err error) error {
+// planError turns OpenTofu's own diagnostics into one refusal.
+func planError(diagnostics []Diagnostic, err error) error {
 	id, hint := "plan-failed", "correct the configuration or the credentials, and run again"
 	texts := make([]string, 0, len(diagnostics))
 	for _, d := range diagnostics {
