@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edge-actions/internal/command"
+	"edge-actions/internal/verdict"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -20,10 +21,13 @@ import (
 type Cmd struct {
 	// Name says what it does, in errors.
 	Name string
-	// Script is for a POSIX sh, with Args as "$1" and so on. An empty Script
-	// runs Args as a command.
+	// Script is for a POSIX sh, with Args as "$1" and so on, and with sshd's
+	// SSH_CONNECTION, as root too. An empty Script runs Args as a command.
 	Script string
 	Args   []string
+	// Root runs the script as root: through sudo, which must not ask for
+	// anything, unless the login is root's. A refusal of sudo's is SudoRefused.
+	Root bool
 	// Stdin is what the script may read: nothing if nil. If it fails, or the
 	// connection breaks, the script sees its end too early and Run fails.
 	Stdin          io.Reader
@@ -42,8 +46,12 @@ type Cmd struct {
 // all of it came: half a script must not run ("rm -rf /srv/old" cut after
 // "/srv").
 const (
-	remote = `exec sh -c 'read -r n && s=$(dd bs=1 count="$n" 2>/dev/null) && case $s in *"` + mark + `") eval "$s";; *) echo "the script was cut off on its way and was not run" >&2; exit 255;; esac' sh`
-	mark   = "#edge-actions:end"
+	remote = `exec sh -c '` + reader + `' sh`
+	// sudo clears the environment, so what is wanted of it goes along. The
+	// words on stderr tell sudo's own end from the script's.
+	remoteRoot = `if test "$(id -u)" = 0; then ` + remote + `; else sudo -n -- sh -c 'SSH_CONNECTION=$1; shift; ` + reader + `' sh "$SSH_CONNECTION"; fi`
+	reader     = `read -r n && s=$(dd bs=1 count="$n" 2>/dev/null) && case $s in *"` + mark + `") eval "$s";; *) echo "the script was cut off on its way and was not run" >&2; exit 255;; esac`
+	mark       = "#edge-actions:end"
 )
 
 // endGrace is for the remote end to go after it was told to.
@@ -82,20 +90,20 @@ func (c *Conn) Run(ctx context.Context, cmd Cmd) error {
 	defer stdout.close()
 	defer stderr.close()
 
-	ended, opened := make(chan error, 1), make(chan *ssh.Session, 1)
+	ended, opened := make(chan error, 1), make(chan ssh.Channel, 1)
 	go func() {
 		defer func() { <-c.slots }()
-		ended <- c.session(opened, program, cmd.Stdin, stdout, stderr)
+		ended <- c.session(opened, cmd, program, stdout, stderr)
 	}()
 	select {
 	case err = <-ended:
 	case <-limited.Done():
 		go func() {
 			select {
-			case s := <-opened:
-				s.Signal(ssh.SIGTERM) //nolint:errcheck // the session is closed next
-				s.Close()
-				opened <- s
+			case ch := <-opened:
+				ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{string(ssh.SIGTERM)})) //nolint:errcheck // the session is closed next
+				ch.Close()
+				opened <- ch
 			case <-c.done:
 			}
 		}()
@@ -121,43 +129,23 @@ func (c *Conn) Output(ctx context.Context, cmd Cmd, max int) ([]byte, error) {
 	return b.b, nil
 }
 
-// session is everything that may hang with the connection.
-func (c *Conn) session(opened chan<- *ssh.Session, program string, stdin io.Reader, stdout, stderr io.Writer) error {
-	s, err := c.clients[len(c.clients)-1].NewSession()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	opened <- s
-	s.Stdout, s.Stderr = stdout, stderr
-	// A reader that fails is an error of Wait, one that never ends is not
-	// waited for, and a script need not read it all.
-	s.Stdin = strings.NewReader(fmt.Sprintf("%d\n%s", len(program), program))
-	if stdin != nil {
-		s.Stdin = io.MultiReader(s.Stdin, stdin)
-	}
-	if err := s.Start(remote); err != nil {
-		return err
-	}
-	if err := s.Wait(); !errors.Is(err, io.EOF) { // EOF: stdin was not read to its end
-		return err
-	}
-	return nil
-}
-
 func (c *Conn) outcome(name string, err error, tail *tail) error {
 	if err == nil {
 		return nil
 	}
-	var exit *ssh.ExitError
-	if errors.As(err, &exit) {
-		if exit.Signal() == "" {
-			return &command.ExitError{Name: name, Code: exit.ExitStatus(), Stderr: tail.String()}
+	var e *exit
+	if errors.As(err, &e) {
+		if e.signal == "" {
+			if e.code == 1 && strings.HasPrefix(tail.String(), "sudo: ") {
+				return verdict.Refuse(SudoRefused, fmt.Sprintf("sudo without a password for %s", name), fmt.Sprintf("%.300q", tail.String()),
+					"let the login user run sudo with NOPASSWD on the host (security.sudo.wheelNeedsPassword = false), or log in as a user who may")
+			}
+			return &command.ExitError{Name: name, Code: int(e.code), Stderr: tail.String()}
 		}
-		if signal, ok := signals[exit.Signal()]; ok {
+		if signal, ok := signals[e.signal]; ok {
 			return &command.ExitError{Name: name, Code: -1, Signal: signal, Stderr: tail.String()}
 		}
-		return fmt.Errorf("%s was ended by signal %q", name, exit.Signal())
+		return fmt.Errorf("%s was ended by signal %q", name, e.signal)
 	}
 	// The session may notice before the connection does.
 	select {

@@ -37,6 +37,8 @@ const (
 	// ConnectionLost: an open connection broke, so how the script ended on the
 	// host is not known.
 	ConnectionLost = "connection-lost"
+	// SudoRefused: the login user may not become root without being asked.
+	SudoRefused = "sudo-refused"
 	// Config: ssh_config, a known_hosts file, a pinned key or an identity file
 	// could not be used.
 	Config = "ssh-config"

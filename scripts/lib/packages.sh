@@ -27,3 +27,11 @@ install_packages() {
 	say "missing:$missing install (Debian: sudo apt-get install$packages; macOS: brew install the same)"
 	return 1
 }
+
+# What the lab's hosts are made of (internal/testing/lab).
+# shellcheck disable=SC2034 # used by those who source this
+LAB_PACKAGES="debootstrap|debootstrap|the lab's hosts
+systemd-nspawn|systemd-container|the lab's hosts
+ip|iproute2|the lab's network
+ssh-keygen|openssh-client|the lab's keys
+nsenter|util-linux|looking into the lab's hosts"

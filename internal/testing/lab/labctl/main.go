@@ -1,0 +1,129 @@
+// Command labctl is what scripts/lab runs: the lab for people.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"edge-actions/internal/testing/lab"
+)
+
+const usage = `usage: scripts/lab up [N] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | reboot NAME`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("nothing to do\n%s", usage)
+	}
+	l, err := lab.Open()
+	if err != nil {
+		return err
+	}
+	verb, args := args[0], args[1:]
+	switch {
+	case verb == "up" && len(args) <= 1:
+		if l != nil {
+			return fmt.Errorf("the lab is up, with %d hosts: scripts/lab status, or down first", len(l.Hosts))
+		}
+		return up(args)
+	case verb == "down" && len(args) == 0:
+		if l == nil {
+			return lab.Sweep()
+		}
+		return l.Down()
+	case verb == "status" && len(args) == 0:
+		return status(l)
+	}
+	if len(args) == 0 {
+		return fmt.Errorf("%s needs the name of a host\n%s", verb, usage)
+	}
+	h, err := find(l, args[0])
+	if err != nil {
+		return err
+	}
+	switch verb {
+	case "ssh":
+		return ssh(l, h, args[1:])
+	case "run":
+		out, err := h.Run(strings.Join(args[1:], " "))
+		fmt.Println(out)
+		return err
+	case "cut":
+		return h.Cut()
+	case "mend":
+		return h.Mend()
+	case "reboot":
+		_, err := h.Run("systemctl reboot")
+		return err
+	}
+	return fmt.Errorf("%q is no verb\n%s", verb, usage)
+}
+
+func up(args []string) error {
+	n := 1
+	if len(args) == 1 {
+		var err error
+		if n, err = strconv.Atoi(args[0]); err != nil || n < 1 || n > 200 {
+			return fmt.Errorf("wanted a number of hosts from 1 to 200, found %q", args[0])
+		}
+	}
+	l, err := lab.Up(n, lab.ForPeople)
+	if err != nil {
+		return err
+	}
+	return status(l)
+}
+
+func status(l *lab.Lab) error {
+	if l == nil {
+		fmt.Println("the lab is down")
+		return nil
+	}
+	fmt.Printf("identity\t%s\n", l.Key)
+	for _, h := range l.Hosts {
+		state, err := h.Run("systemctl is-system-running || true")
+		if err != nil {
+			state = "off"
+		}
+		system, _ := h.Run("readlink /run/current-system") // empty while it is off
+		fmt.Printf("%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, state, system, h.HostKey)
+	}
+	return nil
+}
+
+func find(l *lab.Lab, name string) (*lab.Host, error) {
+	if l == nil {
+		return nil, fmt.Errorf("the lab is down: scripts/lab up")
+	}
+	for _, h := range l.Hosts {
+		if h.Name == name {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("the lab has no host %q: scripts/lab status lists them", name)
+}
+
+func ssh(l *lab.Lab, h *lab.Host, command []string) error {
+	known, err := os.CreateTemp("", "lab-known-hosts-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(known.Name())
+	if _, err := fmt.Fprintf(known, "%s %s\n", h.Address, h.HostKey); err != nil {
+		return err
+	}
+	known.Close()
+	args := []string{"-F", "none", "-i", l.Key, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known.Name(), "nixos@" + h.Address}
+	cmd := exec.Command("ssh", append(args, command...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}

@@ -1,0 +1,14 @@
+# A system in the shape of NixOS's, as far as an activation, a boot or a check
+# can see it, built from nothing but /bin/sh. `behaviour` is what goes wrong
+# with it; see switch-to-configuration beside this file.
+{ name ? "lab", label ? "1", behaviour ? "good", kernel ? "unknown" }:
+derivation {
+  name = "nixos-system-${name}-${label}";
+  system = builtins.currentSystem;
+  builder = "/bin/sh";
+  PATH = "/usr/bin:/bin";
+  inherit label behaviour kernel;
+  activate = ./switch-to-configuration;
+  units = ./units;
+  args = [ ./build.sh ];
+}
