@@ -147,6 +147,16 @@ func (c *Conn) Dial(ctx context.Context, network, address string) (net.Conn, err
 // Done is closed when the connection is closed, by whomever.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
+// Alive reports whether the connection is open, as far as that is known here.
+func (c *Conn) Alive() bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Close ends the connection and the sessions on it.
 func (c *Conn) Close() { c.fail(errClosed) }
 

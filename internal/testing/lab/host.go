@@ -128,8 +128,13 @@ func (h *Host) read() error {
 }
 
 // supervisor runs the container again when it reboots (exit code 133), in a
-// session of its own. It waits with that while there is a file "hold".
+// session of its own. It waits with that while there is a file "hold". Without
+// a control group of its own a host would share its units' with the others, and
+// a "systemctl kill" on one would kill on all.
 const supervisor = `cd "$1" || exit 1
+for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
+	[ -e "$tree/cgroup.procs" ] && mkdir -p "$tree/$2" && echo $$ >"$tree/$2/cgroup.procs"
+done 2>/dev/null
 while :; do
 	while [ -e hold ]; do sleep 0.02; done
 	systemd-nspawn -q -D root --boot --register=no --keep-unit --network-namespace-path=/run/netns/"$2" --resolv-conf=off \
@@ -190,13 +195,30 @@ func (h *Host) Run(script string) (string, error) {
 	}
 	cmd := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "/bin/sh", "-c", script)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return string(out), fmt.Errorf("%q on %s: %w: %s", script, h.Name, err, stderr.String())
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		return "", err
 	}
-	return strings.TrimSuffix(string(out), "\n"), nil
+	// A host that goes down stops all its processes before it ends them, and
+	// nsenter then stops too, for good.
+	ended := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(100 * time.Millisecond):
+				cmd.Process.Signal(syscall.SIGCONT)
+			}
+		}
+	}()
+	err = cmd.Wait()
+	close(ended)
+	if err != nil {
+		return stdout.String(), fmt.Errorf("%q on %s: %w: %s", script, h.Name, err, stderr.String())
+	}
+	return strings.TrimSuffix(stdout.String(), "\n"), nil
 }
 
 // leader is the process id of the host's systemd, outside: the supervisor's

@@ -178,6 +178,7 @@ func remove(dir string) error {
 	}
 	for _, h := range hosts {
 		name := "ea" + number + "-" + filepath.Base(h)
+		removeGroups(name)
 		if _, err := os.Stat("/run/netns/" + name); err == nil {
 			_, err := run("ip", "netns", "delete", name)
 			errs = append(errs, err)
@@ -191,6 +192,24 @@ func remove(dir string) error {
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// removeGroups removes the control groups of a host that is off.
+func removeGroups(name string) {
+	trees, _ := filepath.Glob("/sys/fs/cgroup/*/" + name) // the pattern is right
+	for _, tree := range append(trees, "/sys/fs/cgroup/"+name) {
+		var dirs []string
+		filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error { //nolint:errcheck // what can't be read can't be removed
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		slices.Reverse(dirs) // the inner ones first
+		for _, dir := range dirs {
+			os.Remove(dir) // a group that is left costs a name
+		}
+	}
 }
 
 // Sweep removes the labs whose owners are gone.

@@ -1,0 +1,360 @@
+package nixos
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"edge-actions/internal/sshx"
+	"edge-actions/internal/verdict"
+)
+
+// Activation is one change of one host.
+type Activation struct {
+	// System is the store path of the new system, which is on the host.
+	System string
+	Goal   Goal
+	Times  Times
+	// Reach connects to the host anew, for at most limit.
+	Reach func(ctx context.Context, limit time.Duration) (*sshx.Conn, error)
+	// Healthy looks at the host over a new connection. All its checks must be
+	// proven or waived.
+	Healthy func(ctx context.Context, c *sshx.Conn) []verdict.Check
+	// Logf says what happens, in our own words.
+	Logf func(format string, args ...any)
+}
+
+// Result is what became of an activation.
+type Result struct {
+	Outcome Outcome
+	// Reason says why it was rolled back or refused: one of the guard's words,
+	// such as "failed-units" or "not-confirmed".
+	Reason   string
+	Previous string // the store path of the system before
+	State    State  // as it was seen last
+	// Checks are those of the health, and what did not hold.
+	Checks []verdict.Check
+	// Logs and Units are what the host said; foreign text.
+	Logs  map[string]string
+	Units []Unit
+}
+
+// run is one activation under way.
+type run struct {
+	*Activation
+	id     string
+	boot   string // the boot id at the begin
+	prev   string
+	begun  time.Time
+	result *Result
+}
+
+// Activate carries the activation to its end over c, which is a connection to
+// the host that has state before. It owns c. Whenever it is killed, the host
+// ends on one system by itself.
+func (a *Activation) Activate(ctx context.Context, c *sshx.Conn, before State) *Result {
+	b := make([]byte, 8)
+	rand.Read(b) // never fails: crypto/rand ends the program instead
+	act := *a
+	act.Times = a.Times.Defaults()
+	r := &run{Activation: &act, id: hex.EncodeToString(b), boot: before.BootID, prev: before.Profile}
+	r.result = &Result{Previous: before.Profile, State: before}
+	if err := r.begin(ctx, c); err != nil {
+		c.Close()
+		return r.end(Refused, cmp.Or(verdict.Reason(err), "begin"), verdict.ChecksOf(err)...)
+	}
+	s, err := r.follow(ctx, c)
+	if err != nil {
+		return r.lost(err)
+	}
+	return r.judge(s)
+}
+
+// deadline is when the host rolls back, as seen from here: a little late, since
+// the host began its count after us.
+func (r *run) deadline() time.Time { return r.begun.Add(r.Times.Confirm) }
+
+// begin has the host start its guard. An activation of a run that is gone is
+// waited for: it ends by itself.
+func (r *run) begin(ctx context.Context, c *sshx.Conn) error {
+	end := time.Now().Add(r.Times.Confirm + r.Times.Recover)
+	for said := false; ; said = true {
+		r.begun = time.Now()
+		word, rest, err := r.ask(ctx, c)
+		if verdict.Has(err, sshx.ConnectionLost) {
+			return nil // it may have begun: the host knows
+		}
+		if err != nil {
+			return err
+		}
+		switch word {
+		case "started":
+			r.prev = rest
+			r.result.Previous = rest
+			return nil
+		case "refused":
+			return r.refusal(rest)
+		}
+		if time.Now().After(end) {
+			return verdict.CannotTell("activation-busy", "no other activation on the host", fmt.Errorf("%q is still under way after %s", rest, r.Times.Confirm+r.Times.Recover), "look at edge-actions-guard.service on the host")
+		}
+		if !said {
+			r.Logf("an activation of an earlier run is under way; it ends by itself, and then this one begins")
+		}
+		if _, err := look(ctx, c, strings.TrimPrefix(rest, "/run/edge-actions/activation-"), 10*time.Second, settled, ""); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond): // until systemd has put the guard away
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// ask runs begin.sh and returns its last line.
+func (r *run) ask(ctx context.Context, c *sshx.Conn) (word, rest string, err error) {
+	hundredths := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds()/10, 10) }
+	out, err := c.Output(ctx, sshx.Cmd{
+		Name: "beginning the activation", Root: true, Script: beginScript, Timeout: 2 * time.Minute,
+		Args: []string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript},
+	}, 64<<10)
+	if err != nil {
+		return "", "", err
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines[:len(lines)-1] {
+		if system, ok := strings.CutPrefix(line, "repaired "); ok {
+			r.Logf("an earlier commit was cut short; the boot default is %s again", quoteUnlessPath(system))
+		}
+	}
+	word, rest, _ = strings.Cut(lines[len(lines)-1], " ")
+	switch word {
+	case "started", "refused", "busy":
+		return word, rest, nil
+	}
+	return "", "", fmt.Errorf("beginning the activation: the host answered %.300q", out)
+}
+
+func quoteUnlessPath(s string) string {
+	if CheckSystemPath(s) == nil {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// refusal turns the host's refusal into a check.
+func (r *run) refusal(text string) error {
+	why, rest, _ := strings.Cut(text, " ")
+	switch why {
+	case "missing":
+		return verdict.Refuse("system-pushed", "the system "+r.System+" on the host", "none there", "look at the push above; the store may have been collected since")
+	case "pending":
+		live, committed, _ := strings.Cut(rest, " ")
+		return verdict.Refuse("system-committed", "a host that runs what it boots", fmt.Sprintf("%.200q live, and %.200q as the boot default", live, committed),
+			"reboot into the boot default (reboot-validate), or deploy what is live; only then there is a system to go back to")
+	case "guard":
+		return verdict.CannotTell("guard", "a guard on the host that can take the activation back", fmt.Errorf("%.1000q", rest), "look at systemd-run on the host")
+	case "inhibited":
+		return verdict.Refuse("switch-inhibited", "a system that can be switched to without a reboot", fmt.Sprintf("%.1000q", rest), "deploy it with goal: boot, then run reboot-validate")
+	}
+	return fmt.Errorf("beginning the activation: the host refused: %.300q", text)
+}
+
+// follow goes along with the activation to its end. It returns what the host
+// said last, or why nobody could ask it.
+func (r *run) follow(ctx context.Context, c *sshx.Conn) (*status, error) {
+	defer func() { c.Close() }()
+	s, err := r.await(ctx, &c, time.Until(r.begun.Add(r.Times.Activate))+5*time.Second, liveOrEnded, "")
+	if err != nil || s.Phase != phaseLive {
+		return r.afterReboot(ctx, &c, s, err)
+	}
+	r.Logf("live, not committed yet: looking whether it can be reached anew and is healthy")
+	// A connection that was open before proves nothing about the next one.
+	fresh, err := r.Reach(ctx, time.Until(r.deadline()))
+	decide := confirmed
+	if err != nil {
+		r.Logf("it can't be reached anew; the host goes back by itself")
+		c.Close()
+		decide = ""
+		if fresh, err = r.Reach(ctx, time.Until(r.deadline().Add(r.Times.Recover))); err != nil {
+			return nil, err
+		}
+	} else if !r.healthy(ctx, fresh) {
+		r.Logf("it is not healthy; the host goes back to its previous system")
+		decide = "unhealthy"
+	}
+	c.Close()
+	c = fresh
+	wait := r.Times.Recover
+	if decide == "" {
+		wait += max(0, time.Until(r.deadline()))
+	}
+	s, err = r.await(ctx, &c, wait, settled, decide)
+	return r.afterReboot(ctx, &c, s, err)
+}
+
+// await is look that survives the loss of its connection: within wait the host
+// must be there again.
+func (r *run) await(ctx context.Context, c **sshx.Conn, wait time.Duration, phases, decide string) (*status, error) {
+	end := time.Now().Add(wait)
+	for {
+		// Sessions of half a minute, so that a connection that died without a
+		// word is noticed.
+		s, err := look(ctx, *c, r.id, max(0, min(time.Until(end), 30*time.Second)), phases, decide)
+		if err == nil && (!s.Known || strings.Contains(" "+phases+" ", " "+s.Phase+" ") || time.Now().After(end)) {
+			return s, nil
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || !verdict.Has(err, sshx.ConnectionLost) && (*c).Alive() {
+			return nil, err
+		}
+		(*c).Close()
+		limit := max(time.Until(end), time.Until(r.deadline().Add(r.Times.Recover)))
+		if *c, err = r.Reach(ctx, limit); err != nil {
+			return nil, err
+		}
+		// What was meant to be waited for may have happened long ago, or the
+		// guard may still be at it.
+		end = time.Now().Add(max(time.Until(end), time.Until(r.deadline().Add(10*time.Second))))
+		if phases == liveOrEnded {
+			// Who was cut off in the activation does not confirm it any more.
+			phases, decide = settled, "connection-lost"
+		}
+	}
+}
+
+// afterReboot waits for a host that the guard reboots.
+func (r *run) afterReboot(ctx context.Context, c **sshx.Conn, s *status, err error) (*status, error) {
+	end := time.Now().Add(r.Times.Recover)
+	for err == nil && s.Phase == phaseRebooting && time.Now().Before(end) {
+		r.Logf("its previous system did not come back by itself; the host reboots into it")
+		reason := s.Reason
+		(*c).Close()
+		if *c, err = r.Reach(ctx, time.Until(end)); err != nil {
+			return nil, err
+		}
+		if s, err = look(ctx, *c, r.id, 5*time.Second, "none", ""); err == nil {
+			s.Reason = cmp.Or(s.Reason, reason)
+		} else if verdict.Has(err, sshx.ConnectionLost) && ctx.Err() == nil {
+			s, err = &status{Phase: phaseRebooting, Reason: reason}, nil // it went down just now
+		}
+	}
+	return s, err
+}
+
+// healthy looks until all is well or the time is nearly up: what was restarted
+// needs a while.
+func (r *run) healthy(ctx context.Context, c *sshx.Conn) bool {
+	for {
+		r.result.Checks = r.Healthy(ctx, c)
+		if verdict.Of(r.result.Checks) == verdict.Proven {
+			return true
+		}
+		left := time.Until(r.deadline())
+		if left < 2*r.Times.Pause || !c.Alive() {
+			return false
+		}
+		select {
+		case <-time.After(r.Times.Pause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// judge turns the host's last word into the result.
+func (r *run) judge(s *status) *Result {
+	r.result.State, r.result.Logs, r.result.Units = s.State, s.Logs, s.Units
+	wanted := "the system " + r.System + " live, healthy and the boot default"
+	switch {
+	case s.Phase == phaseCommitted && s.Profile == r.System && (s.Current == r.System || r.Goal == Boot):
+		return r.end(Converged, "")
+	case s.Phase == phaseNot:
+		return r.end(RolledBack, s.Reason, verdict.Check{ID: "activation", Verdict: verdict.Disproven, Wanted: wanted,
+			Got: "the boot loader could not be written, so the boot default is as it was: " + tail(s.Logs["commit"]), Hint: "look at the room on /boot"})
+	case s.Current != s.Profile && r.Goal == Switch:
+		return r.end(LiveNotCommitted, cmp.Or(s.Reason, s.Phase), verdict.Check{ID: "activation", Verdict: verdict.Disproven, Wanted: wanted,
+			Got: fmt.Sprintf("%s live and %s as the boot default", s.Current, s.Profile), Hint: "run the deploy again; a reboot leads to the boot default"})
+	case s.Current == r.prev && s.BootID != r.boot:
+		return r.end(RolledBack, cmp.Or(s.Reason, "rebooted"), verdict.Check{ID: "activation", Verdict: verdict.Disproven, Wanted: wanted,
+			Got: "the host rebooted before the system was confirmed, into its previous one", Hint: "look at the host's journal of the boot before: journalctl -b -1 -e"})
+	case s.Phase == phaseRolledBack && s.Current == r.prev:
+		return r.end(RolledBack, s.Reason, r.rolledBack(s, wanted))
+	case !s.Known && s.Current == r.prev:
+		return r.end(Refused, "not-begun", verdict.Check{ID: "activation", Verdict: verdict.Unproven, Wanted: wanted,
+			Got: "the connection broke before it began", Hint: "run the deploy again"})
+	}
+	return r.end(LiveNotCommitted, cmp.Or(s.Reason, s.Phase, "unknown"), verdict.Check{ID: "activation", Verdict: verdict.Unproven, Wanted: wanted,
+		Got: fmt.Sprintf("phase %q, %s live and %s as the boot default", s.Phase, s.Current, s.Profile), Hint: "look at edge-actions-guard.service on the host, then run the deploy again"})
+}
+
+// reasons are the guard's words, for people.
+var reasons = map[string]string{
+	"failed-units":      "units failed in the new system",
+	"needs-reboot":      "the new system can't be switched to without a reboot",
+	"panicked":          "switch-to-configuration panicked",
+	"activation-killed": "the activation was killed",
+	"activation-hung":   "the activation did not end in time",
+	"not-confirmed":     "nobody confirmed it in time: the host could not be reached or was not healthy",
+	"unhealthy":         "its health checks did not hold",
+	"connection-lost":   "the connection broke in the activation",
+	"commit-failed":     "it could not be made the boot default",
+}
+
+func (r *run) rolledBack(s *status, wanted string) verdict.Check {
+	why, ok := reasons[s.Reason]
+	if code, found := strings.CutPrefix(s.Reason, "activation-failed-"); found {
+		why, ok = fmt.Sprintf("switch-to-configuration ended with exit code %.10q", code), true
+	}
+	if !ok {
+		why = fmt.Sprintf("%.100q", s.Reason)
+	}
+	got := []string{"rolled back: " + why}
+	for _, unit := range s.Units {
+		got = append(got, fmt.Sprintf("%.200q said: %.1500q", unit.Name, tail(unit.Journal)))
+	}
+	log := s.Logs["activation"]
+	if s.Reason == "commit-failed" {
+		log = s.Logs["commit"]
+	}
+	if len(s.Units) == 0 && log != "" && s.Reason != "unhealthy" && s.Reason != "not-confirmed" {
+		got = append(got, "it said: "+tail(log))
+	}
+	hint := "mend the configuration and deploy again; the host is on its previous system"
+	switch s.Reason {
+	case "needs-reboot":
+		hint = "deploy it with goal: boot, then run reboot-validate"
+	case "commit-failed":
+		hint = "look at the room on /boot, then deploy again"
+	}
+	return verdict.Check{ID: "activation", Verdict: verdict.Disproven, Wanted: wanted, Got: strings.Join(got, "\n"), Hint: hint}
+}
+
+// tail quotes the end of what a host said.
+func tail(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return fmt.Sprintf("%.1500q", strings.Join(lines[max(0, len(lines)-8):], "\n"))
+}
+
+// lost is the result when nobody can ask the host any more.
+func (r *run) lost(err error) *Result {
+	return r.end(Unreachable, cmp.Or(verdict.Reason(err), "unreachable"), append(verdict.ChecksOf(err), verdict.Check{
+		ID: "activation", Verdict: verdict.Unproven, Wanted: "the system " + r.System + " live, healthy and the boot default",
+		Got:  "nobody could see how it ended; the host goes back to " + r.prev + " by itself at its deadline, by a reboot if it has to",
+		Hint: "look at the host's console; a reboot leads to the system before",
+	})...)
+}
+
+func (r *run) end(o Outcome, reason string, checks ...verdict.Check) *Result {
+	r.result.Outcome, r.result.Reason = o, reason
+	r.result.Checks = append(r.result.Checks, checks...)
+	return r.result
+}

@@ -1,0 +1,114 @@
+package nixos
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"edge-actions/internal/sshx"
+)
+
+// status is where an activation stands on its host.
+type status struct {
+	State
+	// Known: the activation left traces. Without them the host was rebooted
+	// since, or it never began.
+	Known   bool
+	Phase   string // the first word of the guard's phase
+	Reason  string // the rest of it
+	Verdict string // who or what decided; "" while nobody has
+	// Logs are the ends of what was printed: "activation", "commit",
+	// "rollback". Foreign text.
+	Logs map[string]string
+	// Units are the units that failed, with the end of their journals.
+	Units []Unit
+}
+
+// Unit is a unit that failed, with the end of its journal; foreign text.
+type Unit struct{ Name, Journal string }
+
+// The phases in which the guard's work is done, or waits for a word.
+const (
+	phaseLive       = "live"
+	phaseCommitted  = "committed"
+	phaseRolledBack = "rolled-back"
+	phaseRebooting  = "rebooting"
+	phaseNot        = "not-committed" // of the goal boot
+)
+
+const (
+	settled     = phaseCommitted + " " + phaseRolledBack + " " + phaseRebooting + " " + phaseNot
+	liveOrEnded = phaseLive + " " + settled
+	// confirmed is the runner's verdict; all others are reasons to roll back.
+	confirmed = "confirmed"
+)
+
+const maxStatus = 1 << 20
+
+// look asks the host where the activation stands, once it is in one of the
+// phases or after wait. decide is a verdict to give first, or "".
+func look(ctx context.Context, c *sshx.Conn, id string, wait time.Duration, phases, decide string) (*status, error) {
+	seconds := int((wait + time.Second - 1) / time.Second)
+	out, err := c.Output(ctx, sshx.Cmd{
+		Name: "looking at the activation", Root: true, Script: statusScript,
+		Args: []string{id, strconv.Itoa(seconds), phases, decide}, Timeout: wait + 30*time.Second,
+	}, maxStatus)
+	if err != nil {
+		return nil, err
+	}
+	return parseStatus(out)
+}
+
+var profileLink = regexp.MustCompile(`^system-([0-9]{1,9})-link$`)
+
+// parseStatus reads what status.sh prints: a name and its value in base64 on
+// each line, and "end".
+func parseStatus(data []byte) (*status, error) {
+	text, ok := bytes.CutSuffix(data, []byte("end\n"))
+	if !ok {
+		return nil, fmt.Errorf("reading the activation's status: it has no end: %.200q", data)
+	}
+	s := &status{Logs: map[string]string{}}
+	for line := range bytes.Lines(text) {
+		name, encoded, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		raw, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("reading the activation's status: %.200q is no value of %.50q", encoded, name)
+		}
+		value := strings.TrimSuffix(string(raw), "\n")
+		switch name {
+		case "boot_id":
+			s.BootID = value
+		case "current":
+			s.Current = value
+		case "profile":
+			s.Profile = value
+		case "generation":
+			if m := profileLink.FindStringSubmatch(value); m != nil {
+				s.Generation, _ = strconv.Atoi(m[1]) // at most nine digits
+			}
+		case "phase":
+			s.Known = true
+			s.Phase, s.Reason, _ = strings.Cut(value, " ")
+		case "verdict":
+			s.Known, s.Verdict = true, value
+		case "activation", "commit", "rollback":
+			s.Logs[name] = value
+		case "unit":
+			unit, journal, _ := strings.Cut(value, "\n")
+			s.Units = append(s.Units, Unit{unit, journal})
+		default:
+			return nil, fmt.Errorf("reading the activation's status: there is no value %.50q", name)
+		}
+	}
+	if s.BootID == "" || CheckSystemPath(s.Current) != nil || CheckSystemPath(s.Profile) != nil {
+		return nil, errors.New("reading the activation's status: " + fmt.Sprintf("wanted a boot id and two systems, found %.50q, %.200q and %.200q", s.BootID, s.Current, s.Profile))
+	}
+	return s, nil
+}
