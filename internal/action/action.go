@@ -214,7 +214,7 @@ func (a *Action) writeReport(path string) (string, error) {
 func safeChecks(checks []verdict.Check) []verdict.Check {
 	out := slices.Clone(checks)
 	for i := range out {
-		for _, s := range []*string{&out[i].ID, &out[i].Wanted, &out[i].Got, &out[i].Hint, &out[i].Waived} {
+		for _, s := range []*string{&out[i].ID, &out[i].Subject, &out[i].Wanted, &out[i].Got, &out[i].Hint, &out[i].Waived} {
 			*s = clean(*s)
 		}
 	}

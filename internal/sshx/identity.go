@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -28,7 +29,8 @@ type identity struct {
 // keyring are the keys of one login.
 type keyring struct {
 	signers []ssh.Signer
-	notes   []string // what was offered and what could not be, for people
+	used    ssh.PublicKey // the last one that signed: the host asks for a signature only by a key that it lets in
+	notes   []string      // what was offered and what could not be, for people
 	agent   net.Conn
 }
 
@@ -42,7 +44,26 @@ func (k *keyring) methods() []ssh.AuthMethod {
 	if len(k.signers) == 0 {
 		return nil // "none" is always tried: Tailscale SSH lets it in
 	}
-	return []ssh.AuthMethod{ssh.PublicKeys(k.signers...)}
+	signers := make([]ssh.Signer, len(k.signers))
+	for i, s := range k.signers {
+		signers[i] = &noted{s, k}
+	}
+	return []ssh.AuthMethod{ssh.PublicKeys(signers...)}
+}
+
+// noted remembers that it signed. It passes on what the library asks of a
+// signer, which would otherwise fall back to SHA-1 for RSA.
+type noted struct {
+	ssh.Signer
+	ring *keyring
+}
+
+func (n *noted) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	n.ring.used = n.PublicKey()
+	if s, ok := n.Signer.(ssh.AlgorithmSigner); ok {
+		return s.SignWithAlgorithm(rand, data, algorithm)
+	}
+	return n.Sign(rand, data)
 }
 
 func (k *keyring) text() string {

@@ -83,6 +83,8 @@ func (o Options) withDefaults() (Options, error) {
 // Conn is an open connection. Its methods may be called concurrently.
 type Conn struct {
 	host    string
+	hostKey ssh.PublicKey
+	login   ssh.PublicKey
 	clients []*ssh.Client // the jumps in their order, the host last
 	slots   chan struct{}
 	once    sync.Once
@@ -110,7 +112,7 @@ func dial(ctx context.Context, hops []Hop, o Options) (*Conn, error) {
 	c := &Conn{slots: make(chan struct{}, o.Sessions), done: make(chan struct{})}
 	through := (&net.Dialer{}).DialContext
 	for _, hop := range hops {
-		client, err := hop.connect(limited, through)
+		client, keys, err := hop.connect(limited, through)
 		if err != nil {
 			c.fail(errClosed)
 			if ctx.Err() != nil {
@@ -118,7 +120,8 @@ func dial(ctx context.Context, hops []Hop, o Options) (*Conn, error) {
 			}
 			return nil, err
 		}
-		c.host, c.clients, through = hop.String(), append(c.clients, client), client.DialContext
+		c.host, c.hostKey, c.login = hop.String(), keys.host, keys.login
+		c.clients, through = append(c.clients, client), client.DialContext
 	}
 	last := c.clients[len(c.clients)-1]
 	go func() {
@@ -134,6 +137,23 @@ func dial(ctx context.Context, hops []Hop, o Options) (*Conn, error) {
 
 // Host names the host, for people.
 func (c *Conn) Host() string { return c.host }
+
+// HostKey is the key that the host showed and that was the known one; of a
+// certificate the key that it certifies.
+func (c *Conn) HostKey() ssh.PublicKey {
+	if cert, ok := c.hostKey.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return c.hostKey
+}
+
+// LoginKey is the public key that the host let in, or nil if it asked for none
+// (Tailscale SSH).
+func (c *Conn) LoginKey() ssh.PublicKey { return c.login }
+
+// RemoteAddr is where the first packet of the way goes: the host itself, or
+// the first jump.
+func (c *Conn) RemoteAddr() net.Addr { return c.clients[0].RemoteAddr() }
 
 // Dial opens a connection from the host to an address, as a jump does.
 func (c *Conn) Dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -213,22 +233,25 @@ func (c *Conn) keepAlive(client *ssh.Client, o Options) {
 	}
 }
 
+// keys are the two that a login was made with.
+type keys struct{ host, login ssh.PublicKey }
+
 // connect makes the connection to one hop and logs in.
-func (h Hop) connect(ctx context.Context, through func(context.Context, string, string) (net.Conn, error)) (*ssh.Client, error) {
+func (h Hop) connect(ctx context.Context, through func(context.Context, string, string) (net.Conn, error)) (_ *ssh.Client, used keys, _ error) {
 	if err := h.trust.known(h); err != nil {
-		return nil, err
+		return nil, used, err
 	}
 	id, err := h.identities(ctx)
 	if err != nil {
-		return nil, err
+		return nil, used, err
 	}
 	defer id.close()
 	raw, err := through(ctx, "tcp", h.address())
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, h.late("there was no answer to the connection")
+			return nil, used, h.late("there was no answer to the connection")
 		}
-		return nil, h.unreachable(err)
+		return nil, used, h.unreachable(err)
 	}
 	// A deadline on the connection would do, but a connection through a jump
 	// has none.
@@ -241,33 +264,34 @@ func (h Hop) connect(ctx context.Context, through func(context.Context, string, 
 		Auth: id.methods(),
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
 			refused = h.trust.check(h, remote, key)
-			trusted = refused == nil
+			trusted, used.host = refused == nil, key
 			return refused
 		},
 		HostKeyAlgorithms: h.trust.algorithms(),
 	})
 	inTime := stop()
 	if err == nil && inTime {
-		return ssh.NewClient(sshConn, channels, requests), nil
+		used.login = id.used
+		return ssh.NewClient(sshConn, channels, requests), used, nil
 	}
 	raw.Close()
 	negotiation := (*ssh.AlgorithmNegotiationError)(nil)
 	switch {
 	case refused != nil:
-		return nil, refused
+		return nil, used, refused
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
-		return nil, h.changed(fmt.Sprintf("a host that has only %q", negotiation.RequestedAlgorithms))
+		return nil, used, h.changed(fmt.Sprintf("a host that has only %q", negotiation.RequestedAlgorithms))
 	case !inTime && conn.read.Load() == 0:
-		return nil, h.late("it accepted the connection and said nothing")
+		return nil, used, h.late("it accepted the connection and said nothing")
 	case !inTime && !trusted:
-		return nil, h.late("it began to speak and did not finish the key exchange")
+		return nil, used, h.late("it began to speak and did not finish the key exchange")
 	case !inTime:
-		return nil, h.late("its key was right and the login did not finish")
+		return nil, used, h.late("its key was right and the login did not finish")
 	case trusted && isAuthRefusal(err):
-		return nil, verdict.Refuse(AuthRefused, fmt.Sprintf("a login on %s", h), fmt.Sprintf("a refusal (%q); %s", err.Error(), id.text()),
+		return nil, used, verdict.Refuse(AuthRefused, fmt.Sprintf("a login on %s", h), fmt.Sprintf("a refusal (%q); %s", err.Error(), id.text()),
 			fmt.Sprintf("see that the public key is in the authorized_keys of %q there, and that it is the key that is meant", h.user))
 	}
-	return nil, h.unreachable(err)
+	return nil, used, h.unreachable(err)
 }
 
 // isAuthRefusal tells a refused login from a connection that broke in it. The

@@ -15,7 +15,7 @@ func (r *Report) Text() string {
 	}
 	fmt.Fprintf(&b, " in %.1f s\n", r.Seconds)
 	for _, c := range r.Checks {
-		fmt.Fprintf(&b, "  %-9s  %s", c.Verdict, c.ID)
+		fmt.Fprintf(&b, "  %-9s  %s", c.Verdict, c.name())
 		switch {
 		case c.Waived != "":
 			fmt.Fprintf(&b, ": %s  [waived by %s]", c.Got, c.Waived)
@@ -35,6 +35,14 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
+// name is the check's id, after its subject if it has one.
+func (c Check) name() string {
+	if c.Subject != "" {
+		return c.Subject + ": " + c.ID
+	}
+	return c.ID
+}
+
 // Markdown renders the report for a step summary.
 func (r *Report) Markdown() string {
 	var b strings.Builder
@@ -48,7 +56,7 @@ func (r *Report) Markdown() string {
 		if c.Waived != "" {
 			v += " (waived by " + c.Waived + ")"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(v), cell(c.ID), cell(c.Wanted), cell(c.Got), cell(c.Hint))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(v), cell(c.name()), cell(c.Wanted), cell(c.Got), cell(c.Hint))
 	}
 	return b.String()
 }

@@ -32,7 +32,9 @@ const Schema = "edge-actions/report/v1"
 // Check is one question with its answer, in words that a person can act on.
 type Check struct {
 	// ID is stable, lower-case and hyphenated: workflows may branch on it.
-	ID      string  `json:"id"`
+	ID string `json:"id"`
+	// Subject is the node that the check is of, where a report has several.
+	Subject string  `json:"subject,omitempty"`
 	Verdict Verdict `json:"verdict"`
 	// Wanted and Got are plain text; foreign text in them is quoted by the
 	// one who wrote the check.
@@ -64,6 +66,15 @@ func (r *Report) Prove(id, wanted, got string) {
 
 // Add appends checks in the order in which they were made.
 func (r *Report) Add(checks ...Check) { r.Checks = append(r.Checks, checks...) }
+
+// About names the subject of checks.
+func About(subject string, checks []Check) []Check {
+	out := slices.Clone(checks)
+	for i := range out {
+		out[i].Subject = subject
+	}
+	return out
+}
 
 // Finish sets the report's verdict from its checks and its duration from the
 // time that has passed since it was started.
