@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,6 +26,10 @@ type Activation struct {
 	// Healthy looks at the host over a new connection. All its checks must be
 	// proven or waived.
 	Healthy func(ctx context.Context, c *sshx.Conn) []verdict.Check
+	// After is a script with its arguments that is run as root once the system
+	// is committed, and Committed judges what it printed; both may be nil.
+	After     []string
+	Committed func(printed []byte) []verdict.Check
 	// Logf says what happens, in our own words.
 	Logf func(format string, args ...any)
 }
@@ -64,11 +69,12 @@ func (a *Activation) Activate(ctx context.Context, c *sshx.Conn, before State) *
 	act.Times = a.Times.Defaults()
 	r := &run{Activation: &act, id: hex.EncodeToString(b), boot: before.BootID, prev: before.Profile}
 	r.result = &Result{Previous: before.Profile, State: before}
-	if err := r.begin(ctx, c); err != nil {
+	s, err := r.begin(ctx, c)
+	if err != nil {
 		c.Close()
 		return r.end(Refused, cmp.Or(verdict.Reason(err), "begin"), verdict.ChecksOf(err)...)
 	}
-	s, err := r.follow(ctx, c)
+	s, err = r.follow(ctx, c, s)
 	if err != nil {
 		return r.lost(err)
 	}
@@ -79,66 +85,76 @@ func (a *Activation) Activate(ctx context.Context, c *sshx.Conn, before State) *
 // the host began its count after us.
 func (r *run) deadline() time.Time { return r.begun.Add(r.Times.Confirm) }
 
-// begin has the host start its guard. An activation of a run that is gone is
-// waited for: it ends by itself.
-func (r *run) begin(ctx context.Context, c *sshx.Conn) error {
+// begin has the host start its guard, and returns where the activation stands
+// when it is live or over, or nil if the connection did not last that long. An
+// activation of a run that is gone is waited for: it ends by itself.
+func (r *run) begin(ctx context.Context, c *sshx.Conn) (*status, error) {
 	end := time.Now().Add(r.Times.Confirm + r.Times.Recover)
 	for said := false; ; said = true {
 		r.begun = time.Now()
-		word, rest, err := r.ask(ctx, c)
-		if verdict.Has(err, sshx.ConnectionLost) {
-			return nil // it may have begun: the host knows
+		word, rest, s, err := r.ask(ctx, c)
+		if verdict.Has(err, sshx.ConnectionLost) || err != nil && !c.Alive() && ctx.Err() == nil {
+			return nil, nil // it may have begun: the host knows
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		switch word {
 		case "started":
-			r.prev = rest
-			r.result.Previous = rest
-			return nil
+			r.prev, r.result.Previous = rest, rest
+			return s, nil
 		case "refused":
-			return r.refusal(rest)
+			return nil, r.refusal(rest)
 		}
 		if time.Now().After(end) {
-			return verdict.CannotTell("activation-busy", "no other activation on the host", fmt.Errorf("%q is still under way after %s", rest, r.Times.Confirm+r.Times.Recover), "look at edge-actions-guard.service on the host")
+			return nil, verdict.CannotTell("activation-busy", "no other activation on the host", fmt.Errorf("%q is still under way after %s", rest, r.Times.Confirm+r.Times.Recover), "look at edge-actions-guard.service on the host")
 		}
 		if !said {
 			r.Logf("an activation of an earlier run is under way; it ends by itself, and then this one begins")
 		}
-		if _, err := look(ctx, c, strings.TrimPrefix(rest, "/run/edge-actions/activation-"), 10*time.Second, settled, ""); err != nil {
-			return err
+		if _, err := look(ctx, c, strings.TrimPrefix(rest, "/run/edge-actions/activation-"), 10*time.Second, settled, "", nil); err != nil {
+			return nil, err
 		}
 		select {
 		case <-time.After(200 * time.Millisecond): // until systemd has put the guard away
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// ask runs begin.sh and returns its last line.
-func (r *run) ask(ctx context.Context, c *sshx.Conn) (word, rest string, err error) {
+// ask runs begin.sh and returns its word, and with "started" the status that
+// follows it.
+func (r *run) ask(ctx context.Context, c *sshx.Conn) (word, rest string, s *status, err error) {
 	hundredths := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds()/10, 10) }
+	wait := r.Times.Activate + 5*time.Second
 	out, err := c.Output(ctx, sshx.Cmd{
-		Name: "beginning the activation", Root: true, Script: beginScript, Timeout: 2 * time.Minute,
-		Args: []string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript},
-	}, 64<<10)
+		Name: "the activation", Root: true, Script: beginScript, Timeout: wait + 2*time.Minute,
+		Args: []string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript, statusScript, seconds(wait), liveOrEnded},
+	}, maxStatus)
 	if err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	for _, line := range lines[:len(lines)-1] {
-		if system, ok := strings.CutPrefix(line, "repaired "); ok {
-			r.Logf("an earlier commit was cut short; the boot default is %s again", quoteUnlessPath(system))
+	for text := string(out); text != ""; {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		word, rest, _ = strings.Cut(line, " ")
+		switch word {
+		case "repaired":
+			r.Logf("an earlier commit was cut short; the boot default is %s again", quoteUnlessPath(rest))
+		case "started":
+			if err := CheckSystemPath(rest); err != nil {
+				return "", "", nil, fmt.Errorf("beginning the activation: the system before: %w", err)
+			}
+			s, err = parseStatus([]byte(text))
+			return word, rest, s, err
+		case "refused", "busy":
+			return word, rest, nil, nil
+		default:
+			return "", "", nil, fmt.Errorf("beginning the activation: the host answered %.300q", out)
 		}
 	}
-	word, rest, _ = strings.Cut(lines[len(lines)-1], " ")
-	switch word {
-	case "started", "refused", "busy":
-		return word, rest, nil
-	}
-	return "", "", fmt.Errorf("beginning the activation: the host answered %.300q", out)
+	return "", "", nil, errors.New("beginning the activation: the host answered nothing")
 }
 
 func quoteUnlessPath(s string) string {
@@ -168,9 +184,11 @@ func (r *run) refusal(text string) error {
 
 // follow goes along with the activation to its end. It returns what the host
 // said last, or why nobody could ask it.
-func (r *run) follow(ctx context.Context, c *sshx.Conn) (*status, error) {
+func (r *run) follow(ctx context.Context, c *sshx.Conn, s *status) (_ *status, err error) {
 	defer func() { c.Close() }()
-	s, err := r.await(ctx, &c, time.Until(r.begun.Add(r.Times.Activate))+5*time.Second, liveOrEnded, "")
+	if s == nil || !strings.Contains(" "+liveOrEnded+" ", " "+s.Phase+" ") {
+		s, err = r.await(ctx, &c, time.Until(r.begun.Add(r.Times.Activate))+5*time.Second, liveOrEnded, "")
+	}
 	if err != nil || s.Phase != phaseLive {
 		return r.afterReboot(ctx, &c, s, err)
 	}
@@ -178,24 +196,25 @@ func (r *run) follow(ctx context.Context, c *sshx.Conn) (*status, error) {
 	// A connection that was open before proves nothing about the next one.
 	fresh, err := r.Reach(ctx, time.Until(r.deadline()))
 	decide := confirmed
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil:
 		r.Logf("it can't be reached anew; the host goes back by itself")
 		c.Close()
-		decide = ""
+		decide = "not-confirmed"
 		if fresh, err = r.Reach(ctx, time.Until(r.deadline().Add(r.Times.Recover))); err != nil {
 			return nil, err
 		}
-	} else if !r.healthy(ctx, fresh) {
+	case r.healthy(ctx, fresh):
+		r.Logf("healthy: it becomes the boot default")
+	default:
 		r.Logf("it is not healthy; the host goes back to its previous system")
 		decide = "unhealthy"
 	}
 	c.Close()
 	c = fresh
-	wait := r.Times.Recover
-	if decide == "" {
-		wait += max(0, time.Until(r.deadline()))
-	}
-	s, err = r.await(ctx, &c, wait, settled, decide)
+	s, err = r.await(ctx, &c, r.Times.Recover, settled, decide)
 	return r.afterReboot(ctx, &c, s, err)
 }
 
@@ -206,7 +225,7 @@ func (r *run) await(ctx context.Context, c **sshx.Conn, wait time.Duration, phas
 	for {
 		// Sessions of half a minute, so that a connection that died without a
 		// word is noticed.
-		s, err := look(ctx, *c, r.id, max(0, min(time.Until(end), 30*time.Second)), phases, decide)
+		s, err := look(ctx, *c, r.id, max(0, min(time.Until(end), 30*time.Second)), phases, decide, r.After)
 		if err == nil && (!s.Known || strings.Contains(" "+phases+" ", " "+s.Phase+" ") || time.Now().After(end)) {
 			return s, nil
 		}
@@ -241,7 +260,7 @@ func (r *run) afterReboot(ctx context.Context, c **sshx.Conn, s *status, err err
 		if *c, err = r.Reach(ctx, time.Until(end)); err != nil {
 			return nil, err
 		}
-		if s, err = look(ctx, *c, r.id, 5*time.Second, "none", ""); err == nil {
+		if s, err = look(ctx, *c, r.id, 5*time.Second, "none", "", nil); err == nil {
 			s.Reason = cmp.Or(s.Reason, reason)
 		} else if verdict.Has(err, sshx.ConnectionLost) && ctx.Err() == nil {
 			s, err = &status{Phase: phaseRebooting, Reason: reason}, nil // it went down just now
@@ -276,6 +295,12 @@ func (r *run) judge(s *status) *Result {
 	wanted := "the system " + r.System + " live, healthy and the boot default"
 	switch {
 	case s.Phase == phaseCommitted && s.Profile == r.System && (s.Current == r.System || r.Goal == Boot):
+		if r.Committed != nil {
+			r.result.Checks = append(r.result.Checks, r.Committed(s.After)...)
+		}
+		if verdict.Of(r.result.Checks) == verdict.Disproven {
+			return r.end(LiveNotCommitted, "boot-default")
+		}
 		return r.end(Converged, "")
 	case s.Phase == phaseNot:
 		return r.end(RolledBack, s.Reason, verdict.Check{ID: "activation", Verdict: verdict.Disproven, Wanted: wanted,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts an activation on the host: "$1" is its id, "$2" the new system, "$3"
 # switch or boot, "$4" and "$5" how long until it must be confirmed and until
-# the activation itself must be over, in 1/100 s, "$6" the guard.
+# the activation itself must be over, in 1/100 s, "$6" the guard, "$7" status.sh
+# and "$8" and "$9" its wait and phases, since what follows needs no answer first.
 # Prints one word and what belongs to it: started, or why not.
 set -eu
 id=$1
@@ -81,3 +82,4 @@ if ! why=$(systemd-run --quiet --collect --unit=edge-actions-guard --service-typ
 	exit
 fi
 echo "started $prev"
+exec /bin/sh -c "$7" sh "$id" "$8" "$9" '' ''

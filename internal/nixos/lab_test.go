@@ -61,7 +61,7 @@ func (n *node) state() State {
 	n.t.Helper()
 	c := n.dial()
 	defer c.Close()
-	s, err := look(n.t.Context(), c, "none", 0, "none", "")
+	s, err := look(n.t.Context(), c, "none", 0, "none", "", nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}

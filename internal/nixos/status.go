@@ -28,6 +28,8 @@ type status struct {
 	Logs map[string]string
 	// Units are the units that failed, with the end of their journals.
 	Units []Unit
+	// After is what the script that was to follow the commit printed.
+	After []byte
 }
 
 // Unit is a unit that failed, with the end of its journal; foreign text.
@@ -49,20 +51,28 @@ const (
 	confirmed = "confirmed"
 )
 
-const maxStatus = 1 << 20
+// maxStatus is room for the logs, and for what follows the commit.
+const maxStatus = 34 << 20
 
 // look asks the host where the activation stands, once it is in one of the
-// phases or after wait. decide is a verdict to give first, or "".
-func look(ctx context.Context, c *sshx.Conn, id string, wait time.Duration, phases, decide string) (*status, error) {
-	seconds := int((wait + time.Second - 1) / time.Second)
+// phases or after wait. decide is a verdict to give first, or ""; after is a
+// script to run with its arguments once it is committed, or nil.
+func look(ctx context.Context, c *sshx.Conn, id string, wait time.Duration, phases, decide string, after []string) (*status, error) {
+	if len(after) == 0 {
+		after = []string{""}
+	}
 	out, err := c.Output(ctx, sshx.Cmd{
 		Name: "looking at the activation", Root: true, Script: statusScript,
-		Args: []string{id, strconv.Itoa(seconds), phases, decide}, Timeout: wait + 30*time.Second,
+		Args: append([]string{id, seconds(wait), phases, decide}, after...), Timeout: wait + 60*time.Second,
 	}, maxStatus)
 	if err != nil {
 		return nil, err
 	}
 	return parseStatus(out)
+}
+
+func seconds(d time.Duration) string {
+	return strconv.Itoa(int((max(d, 0) + time.Second - 1) / time.Second))
 }
 
 var profileLink = regexp.MustCompile(`^system-([0-9]{1,9})-link$`)
@@ -98,6 +108,8 @@ func parseStatus(data []byte) (*status, error) {
 			s.Phase, s.Reason, _ = strings.Cut(value, " ")
 		case "verdict":
 			s.Known, s.Verdict = true, value
+		case "after":
+			s.After = raw
 		case "activation", "commit", "rollback":
 			s.Logs[name] = value
 		case "unit":

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Waits, for at most "$2" seconds, until the activation "$1" stands where one of
 # the words of "$3" says, and prints where it and the host stand. With "$4" it
-# first decides so, unless something was decided already.
+# first decides so, unless something was decided already. Once it is committed,
+# the script "$5" is run with the arguments after it, and what it prints is
+# printed too.
 set -u
 base=/run/edge-actions
 dir=$base/activation-$1
@@ -10,8 +12,8 @@ value() { printf '%s %s\n' "$1" "$(base64 -w0)"; }
 
 [ -z "$4" ] || [ ! -d "$dir" ] || ln -s "$4" "$dir/verdict" 2>/dev/null
 tries=$(($2 * 10))
+phase=''
 while [ "$tries" -gt 0 ] && [ -d "$dir" ]; do
-	phase=''
 	[ ! -e "$dir/phase" ] || read -r phase _ <"$dir/phase"
 	case " $3 " in *" $phase "*) break ;; esac
 	tries=$((tries - 1))
@@ -30,5 +32,10 @@ if [ -d "$dir" ]; then
 	for unit in "$dir"/failed/*; do
 		[ ! -e "$unit" ] || { printf '%s\n' "${unit##*/}"; tail -c 4000 "$unit"; } | value unit
 	done
+fi
+if [ -n "$5" ] && [ "$phase" = committed ]; then
+	script=$5
+	shift 5
+	/bin/sh -c "$script" sh "$@" | value after
 fi
 echo end
