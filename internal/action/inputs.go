@@ -227,6 +227,31 @@ func (in *Inputs) SecretFile(name string) string {
 	return v
 }
 
+// KeyFile is SecretFile for a file that an earlier step of the job may have
+// made: it may go with the job, and still not lie in the checkout, where the
+// next step's children look around.
+func (in *Inputs) KeyFile(name string) string {
+	v := in.Text(name)
+	if v == "" {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(v, "~/"); ok && in.a.getenv("HOME") != "" {
+		v = filepath.Join(in.a.getenv("HOME"), rest)
+	}
+	err := files.CheckSecret(v)
+	switch {
+	case !filepath.IsAbs(v):
+		err = errors.New("is not absolute")
+	case files.Inside(in.a.getenv("GITHUB_WORKSPACE"), v):
+		err = errors.New("lies in the checkout")
+	}
+	if err != nil {
+		in.Wrong(name, "a file that only the runner's user can read, outside the checkout", fmt.Sprintf("%q, which %v", v, err), "correct the file or the input "+name)
+		return ""
+	}
+	return filepath.Clean(v)
+}
+
 // CheckLasting returns an error unless path is absolute and lies outside the
 // directories that a runner deletes or cleans: the workspace (a checkout runs
 // git clean -ffdx in it) and RUNNER_TEMP.

@@ -128,9 +128,13 @@ func (r *run) begin(ctx context.Context, c *sshx.Conn) (*status, error) {
 func (r *run) ask(ctx context.Context, c *sshx.Conn) (word, rest string, s *status, err error) {
 	hundredths := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds()/10, 10) }
 	wait := r.Times.Activate + 5*time.Second
+	after := []string{""}
+	if r.Goal == Boot && len(r.After) > 0 { // it is committed without another word
+		after = r.After
+	}
 	out, err := c.Output(ctx, sshx.Cmd{
 		Name: "the activation", Root: true, Script: beginScript, Timeout: wait + 2*time.Minute,
-		Args: []string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript, statusScript, seconds(wait), liveOrEnded},
+		Args: append([]string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript, statusScript, seconds(wait), liveOrEnded}, after...),
 	}, maxStatus)
 	if err != nil {
 		return "", "", nil, err

@@ -2,7 +2,8 @@
 # Starts an activation on the host: "$1" is its id, "$2" the new system, "$3"
 # switch or boot, "$4" and "$5" how long until it must be confirmed and until
 # the activation itself must be over, in 1/100 s, "$6" the guard, "$7" status.sh
-# and "$8" and "$9" its wait and phases, since what follows needs no answer first.
+# and "$8" and "$9" its wait and phases, since what follows needs no answer first;
+# after them the script that is to follow a commit, with its arguments.
 # Prints one word and what belongs to it: started, or why not.
 set -eu
 id=$1
@@ -82,4 +83,8 @@ if ! why=$(systemd-run --quiet --collect --unit=edge-actions-guard --service-typ
 	exit
 fi
 echo "started $prev"
-exec /bin/sh -c "$7" sh "$id" "$8" "$9" '' ''
+status=$7
+wait=$8
+phases=$9
+shift 9
+exec /bin/sh -c "$status" sh "$id" "$wait" "$phases" '' "$@"

@@ -58,7 +58,7 @@ const maxStatus = 34 << 20
 // phases or after wait. decide is a verdict to give first, or ""; after is a
 // script to run with its arguments once it is committed, or nil.
 func look(ctx context.Context, c *sshx.Conn, id string, wait time.Duration, phases, decide string, after []string) (*status, error) {
-	if len(after) == 0 {
+	if len(after) == 0 { // the script reads one argument more
 		after = []string{""}
 	}
 	out, err := c.Output(ctx, sshx.Cmd{
@@ -123,4 +123,13 @@ func parseStatus(data []byte) (*status, error) {
 		return nil, errors.New("reading the activation's status: " + fmt.Sprintf("wanted a boot id and two systems, found %.50q, %.200q and %.200q", s.BootID, s.Current, s.Profile))
 	}
 	return s, nil
+}
+
+// Look asks a host what it is on.
+func Look(ctx context.Context, c *sshx.Conn) (State, error) {
+	s, err := look(ctx, c, "none", 0, "none", "", nil)
+	if err != nil {
+		return State{}, err
+	}
+	return s.State, nil
 }

@@ -130,14 +130,17 @@ func (h *Host) read() error {
 // supervisor runs the container again when it reboots (exit code 133), in a
 // session of its own. It waits with that while there is a file "hold". Without
 // a control group of its own a host would share its units' with the others, and
-// a "systemctl kill" on one would kill on all.
+// a "systemctl kill" on one would kill on all; without a time namespace its
+// uptime would be this machine's.
 const supervisor = `cd "$1" || exit 1
 for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
 	[ -e "$tree/cgroup.procs" ] && mkdir -p "$tree/$2" && echo $$ >"$tree/$2/cgroup.procs"
 done 2>/dev/null
 while :; do
 	while [ -e hold ]; do sleep 0.02; done
-	systemd-nspawn -q -D root --boot --register=no --keep-unit --network-namespace-path=/run/netns/"$2" --resolv-conf=off \
+	read -r up _ </proc/uptime
+	unshare --time --monotonic="-${up%.*}" --boottime="-${up%.*}" \
+		systemd-nspawn -q -D root --boot --register=no --keep-unit --network-namespace-path=/run/netns/"$2" --resolv-conf=off \
 		--link-journal=no --machine="$2" --hostname="$3" --console=pipe --capability=CAP_NET_ADMIN --bind="$1/boot:/boot" --bind-ro="$4:/usr/local/lab" \
 		</dev/null >>console 2>&1
 	[ $? = 133 ] || exit 0
@@ -193,7 +196,7 @@ func (h *Host) Run(script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "/bin/sh", "-c", script)
+	cmd := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--time", "/bin/sh", "-c", script)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -288,6 +291,16 @@ func (h *Host) SetState(s State) error {
 	return os.Rename(path+".tmp", path)
 }
 
+// Put writes a file of root's on the host, with mode 0600 in a directory of
+// mode 0700.
+func (h *Host) Put(path, text string) error {
+	full := filepath.Join(h.path("root"), path)
+	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(full, []byte(text), 0o600)
+}
+
 // Build builds a system on the host and returns its store path. The behaviours
 // are those of nix/switch-to-configuration and nix/build.sh.
 func (h *Host) Build(label, behaviour string) (string, error) {
@@ -296,3 +309,10 @@ func (h *Host) Build(label, behaviour string) (string, error) {
 
 // NixExpression is the directory of system.nix on a host.
 const NixExpression = "/usr/local/share/lab/nix"
+
+// Root is the host's file system as the host itself sees it, with its /run,
+// for as long as this boot lasts.
+func (h *Host) Root() (string, error) {
+	pid, err := h.leader()
+	return fmt.Sprintf("/proc/%d/root", pid), err
+}

@@ -77,7 +77,7 @@ func TestLabHosts(t *testing.T) {
 
 func reboot(t *testing.T, h *Host, before string) {
 	t.Helper()
-	h.Run("systemctl reboot") //nolint:errcheck // it may not live to answer
+	h.Run("systemctl reboot") // it may not live to answer
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if boot, err := h.Run("cat /proc/sys/kernel/random/boot_id"); err == nil && boot != before && h.WaitSSH() == nil {
 			return

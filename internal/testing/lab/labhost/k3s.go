@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -115,16 +114,17 @@ func kubectl(s lab.State, args []string) error {
 	if err != nil {
 		return err
 	}
-	items := []any{node(s, c, strings.ToLower(filepath.Base(host)))}
+	nodeName := strings.ToLower(host)
+	items := []any{node(s, c, nodeName)}
 	for _, name := range []string{"hbbs", "hbbr"} {
 		items = append(items, deployment(s, name))
 	}
 	for _, name := range []string{"hbbs", "hbbr"} {
 		if !slices.Contains(s.K3s.Missing, name) {
-			items = append(items, pod(c, "rustdesk", name))
+			items = append(items, pod(c, nodeName, "rustdesk", name))
 		}
 	}
-	items = append(items, pod(c, "kube-system", "coredns"))
+	items = append(items, pod(c, nodeName, "kube-system", "coredns"))
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{"resourceVersion": ""}, "items": items})
 }
 
@@ -166,11 +166,11 @@ func deployment(s lab.State, name string) any {
 	}
 }
 
-func pod(c cluster, namespace, name string) any {
+func pod(c cluster, on, namespace, name string) any {
 	return map[string]any{
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": map[string]any{"name": name + "-7c9f8d6b5-x2x4z", "namespace": namespace, "labels": map[string]any{"app": name}},
-		"spec":     map[string]any{"containers": []any{map[string]any{"name": name}}},
+		"spec":     map[string]any{"nodeName": on, "containers": []any{map[string]any{"name": name}}},
 		"status": map[string]any{
 			"phase": "Running",
 			"containerStatuses": []any{map[string]any{
