@@ -1,0 +1,362 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"edge-actions/internal/testing/lab"
+	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/runnertest"
+
+	"filippo.io/age"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLabDeploy(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	first := system(t, h)
+	j := newJob(t, l, "2", "good")
+	r := j.do()
+	if r.code != 0 || r.outputs["outcome"] != "converged" || r.outputs["changed"] != "true" || r.outputs["generation"] != "2" || r.outputs["previous_system_path"] != first {
+		t.Fatalf("%d %v\n%s", r.code, r.outputs, r.log)
+	}
+	if got := system(t, h); got != r.outputs["system_path"] || got == first {
+		t.Errorf("it is on %s", got)
+	}
+	if strings.Contains(r.log+r.report, "hunter2") || strings.Contains(r.log+r.report, j.secret) {
+		t.Error("a secret is in the log or in the report")
+	}
+	if got := must(t, h, "sha256sum </var/lib/sops-nix/key.txt; stat -c '%U:%G %a' /var/lib/sops-nix/key.txt /var/lib/sops-nix"); !strings.HasSuffix(got, "root:root 600\nroot:root 700") {
+		t.Errorf("the age key: %s", got)
+	}
+	again := j.do()
+	if again.code != 0 || again.outputs["outcome"] != "unchanged" || again.outputs["changed"] != "false" || again.outputs["system_path"] != r.outputs["system_path"] {
+		t.Fatalf("%d %v\n%s", again.code, again.outputs, again.log)
+	}
+
+	// The goal "boot": the next boot has it, and until then nothing is live;
+	// and a switch to yet another system has no system to go back to.
+	j.hive[0].Label, j.inputs["goal"] = "3", "boot"
+	boot := j.do()
+	if boot.code != 0 || boot.outputs["outcome"] != "converged" || boot.outputs["generation"] != "3" || boot.outputs["system_path"] != r.outputs["system_path"] {
+		t.Fatalf("%d %v\n%s", boot.code, boot.outputs, boot.log)
+	}
+	again = j.do()
+	if again.code != 0 || again.outputs["outcome"] != "unchanged" {
+		t.Fatalf("%d %v\n%s", again.code, again.outputs, again.log)
+	}
+	j.hive[0].Label, j.inputs["goal"] = "4", "switch"
+	pending := j.do()
+	refused(t, pending, "refused", "system-committed", "reboot into the boot default")
+	if got := must(t, h, "cat /run/app-version"); got != "2" {
+		t.Errorf("live is %s", got)
+	}
+	must(t, h, "systemd-run --quiet --on-active=0.2 systemctl reboot")
+	rebooted(t, h, "3")
+	j.hive[0].Label = "3"
+	if r := j.do(); r.code != 0 || r.outputs["outcome"] != "unchanged" {
+		t.Fatalf("%d %v\n%s", r.code, r.outputs, r.log)
+	}
+
+	// Another key is there: it stays, unless the operator says otherwise; an
+	// empty one is no key.
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Put("/var/lib/sops-nix/key.txt", other.String()+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, j.do(), "refused", "age-key-staged", "another key there, which was left")
+	if got := must(t, h, "cat /var/lib/sops-nix/key.txt"); got != other.String() {
+		t.Error("the key was replaced")
+	}
+	file := j.inputs["age_key_file"]
+	delete(j.inputs, "age_key_file")
+	refused(t, j.do(), "refused", "age-recipient", "the key of "+other.Recipient().String())
+	j.inputs["age_key_file"], j.inputs["age_key_replace"] = file, "true"
+	if r := j.do(); r.code != 0 || !strings.Contains(r.report, "replaced") || strings.TrimSpace(must(t, h, "tail -n 1 /var/lib/sops-nix/key.txt")) != j.secret {
+		t.Errorf("%d\n%s", r.code, r.log)
+	}
+	delete(j.inputs, "age_key_file")
+	if r := j.do(); r.code != 0 || !strings.Contains(r.report, "age-recipient") {
+		t.Errorf("%d\n%s", r.code, r.log)
+	}
+	if err := h.Put("/var/lib/sops-nix/key.txt", ""); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, j.do(), "refused", "age-recipient", "empty")
+	j.inputs["age_key_file"] = file
+	delete(j.inputs, "age_key_replace")
+	if r := j.do(); r.code != 0 || !strings.Contains(r.report, `"staged"`) {
+		t.Errorf("%d\n%s", r.code, r.log)
+	}
+}
+
+func rebooted(t *testing.T, h *lab.Host, label string) {
+	t.Helper()
+	for range 300 {
+		if out, err := h.Run("sleep 0.1; cat /run/app-version"); err == nil && out == label && h.WaitSSH() == nil {
+			return
+		}
+	}
+	t.Fatalf("it did not come back with %s", label)
+}
+
+// refused proves that a run ended red, with an outcome, a check and its words.
+func refused(t *testing.T, r result, outcome, id, words string) {
+	t.Helper()
+	if r.code == 0 || r.outputs["outcome"] != outcome || !strings.Contains(r.report, `"id": "`+id+`"`) || !strings.Contains(r.report, words) {
+		t.Errorf("wanted %s by %s with %q, found %d %v\n%s", outcome, id, words, r.code, r.outputs, r.log)
+	}
+}
+
+// What is not fit is refused before anything is changed: nothing is built or
+// pushed, and the host is as it was.
+func TestLabRefused(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	first := system(t, h)
+	boot := must(t, h, "cat /proc/sys/kernel/random/boot_id")
+	other := realtools.Output(t, "sh", "-c", "d=$(mktemp -d); ssh-keygen -q -t ed25519 -N '' -f $d/k; cat $d/k.pub; rm -r $d")
+	undo := "true"
+	for name, c := range map[string]struct {
+		change            func(j *job)
+		on, off           string // on the host, before and after
+		outcome, id, word string
+	}{
+		"a full boot partition": {nil, "fallocate -l $(($(stat -f -c '%a * %S' /boot) - 5000000)) /boot/fill", "rm /boot/fill", "refused", "boot-space", "4 MiB free"},
+		"another machine":       {nil, "hostname other", "hostname edge-1", "refused", "host-identity", "hostname other"},
+		"another machine id":    {func(j *job) { j.inputs["machine_ids"] = "edge-1=" + strings.Repeat("0", 32) }, "", "", "refused", "host-identity", "machine id"},
+		"a changed host key":    {func(j *job) { j.inputs["host_keys"] = "edge-1 " + other }, "", "", "refused", "host-key-changed", "SHA256:"},
+		"an unknown host key":   {func(j *job) { delete(j.inputs, "host_keys") }, "", "", "refused", "host-key-unknown", "pin that line"},
+		"sudo refused":          {nil, "mv /etc/sudoers.d/nixos /root/", "mv /root/nixos /etc/sudoers.d/", "refused", "sudo-refused", "NOPASSWD"},
+		"login refused":         {nil, "mv /home/nixos/.ssh /root/", "mv /root/.ssh /home/nixos/", "refused", "auth-refused", "authorized_keys"},
+		"a config without keys": {func(j *job) { j.hive[0].AuthorizedKeys = nil }, "", "", "refused", "operator-keys", "0 keys"},
+		"a config with another": {func(j *job) { j.hive[0].AuthorizedKeys = []string{strings.TrimSpace(other)} }, "", "", "refused", "operator-keys", "1 keys, without"},
+		"a config without sshd": {func(j *job) { j.hive[0].SSHDisabled = true }, "", "", "refused", "operator-keys", "services.openssh.enable"},
+		"no target host":        {func(j *job) { j.hive[0].LocalOnly = true }, "", "", "", "selection", "pass over the node in silence"},
+		"a mistyped node":       {func(j *job) { j.inputs["nodes"] = "egde-1"; delete(j.inputs, "host_keys") }, "", "", "", "selection", `the hive has [\"edge-1\"]`},
+		"an evaluation error":   {func(j *job) { j.hive[0].Throws = "no such option" }, "", "", "", "evaluation", "no such option"},
+		"an old Colmena":        {func(j *job) { j.inputs["colmena_version"] = ">= 9" }, "", "", "", "tool-version", "colmena \\u003e= 9"},
+		"no Colmena":            {func(j *job) { j.inputs["colmena_path"] = "/nowhere/colmena" }, "", "", "", "tool-missing", "nixpkgs#colmena"},
+		"nobody there": {func(j *job) {
+			j.hive[0].TargetHost = strings.Replace(h.Address, ".11", ".99", 1)
+			j.inputs["connect_timeout"] = "1s"
+		}, "", "", "unreachable", "ssh-timeout", "deadline"},
+		"a system for a reboot": {func(j *job) { j.hive[0].Behaviour = "inhibit" }, "", "", "refused", "switch-inhibited", "goal: boot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJob(t, l, "2", "good")
+			if c.change != nil {
+				c.change(j)
+			}
+			if c.on != "" {
+				must(t, h, c.on)
+				undo = c.off
+			}
+			r := j.do()
+			must(t, h, undo)
+			undo = "true"
+			refused(t, r, c.outcome, c.id, c.word)
+			if strings.Contains(r.log, "Building") && c.id != "switch-inhibited" {
+				t.Error("something was built")
+			}
+			if got := system(t, h); got != first || must(t, h, "cat /proc/sys/kernel/random/boot_id; ls /run/edge-actions 2>/dev/null || true") != boot {
+				t.Errorf("the host was changed: %s", got)
+			}
+		})
+	}
+}
+
+// What goes wrong in the activation is taken back, whatever it is, and said.
+func TestLabRolledBack(t *testing.T) {
+	for behaviour, words := range map[string][]string{
+		"cut":          {"rolled-back", "nobody confirmed it in time"},
+		"cut-for-good": {"rolled-back", "rebooted"},
+		"fail-unit":    {"rolled-back", "the database is of another version"},
+		"no-secrets":   {"rolled-back", "secrets"},
+		"panic":        {"rolled-back", "rebooted before the system was confirmed"},
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, 1)
+			h := l.Hosts[0]
+			first := system(t, h)
+			j := newJob(t, l, "2", behaviour)
+			j.inputs["confirm_timeout"], j.inputs["activate_timeout"] = "10s", "6s"
+			r := j.do()
+			refused(t, r, words[0], "activation", words[1])
+			if got := settle(t, h); got != first || r.outputs["system_path"] != first || r.outputs["previous_system_path"] != first {
+				t.Errorf("it is on %s, the outputs say %v", got, r.outputs)
+			}
+			j.hive[0].Behaviour = "good"
+			if r := j.do(); r.code != 0 || r.outputs["outcome"] != "converged" {
+				t.Errorf("the next run: %d %v\n%s", r.code, r.outputs, r.log)
+			}
+		})
+	}
+}
+
+// The host is rebooted in the middle, by somebody else.
+func TestLabRebootedInTheMiddle(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	first := system(t, h)
+	j := newJob(t, l, "2", "hang")
+	done := make(chan result, 1)
+	go func() { done <- j.do() }()
+	root, err := h.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, filepath.Join(root, "run/edge-actions/activation-*/started"))
+	must(t, h, "systemd-run --quiet --on-active=0.5 systemctl reboot --force")
+	r := <-done
+	refused(t, r, "rolled-back", "activation", "rebooted")
+	if got := settle(t, h); got != first {
+		t.Errorf("it is on %s", got)
+	}
+}
+
+func wait(t *testing.T, pattern string) {
+	t.Helper()
+	realtools.Output(t, "sh", "-c", fmt.Sprintf("for i in $(seq 600); do ls -d %s >/dev/null 2>&1 && exit; sleep 0.05; done; exit 1", pattern))
+}
+
+// Eight hosts, one of which is not well with its new system: the canary goes
+// first, then batches of three; those after the batch with the bad one are not
+// touched, and the report is right for each.
+func TestLabFleet(t *testing.T) {
+	l := lab.New(t, 8)
+	behaviours := make([]string, 8)
+	first := map[string]string{}
+	for i, h := range l.Hosts {
+		behaviours[i] = "good"
+		first[h.Name] = system(t, h)
+	}
+	behaviours[2] = "fail-unit" // edge-3
+	j := newJob(t, l, "2", behaviours...)
+	j.inputs["max_parallel"], j.inputs["canary"] = "3", "edge-6"
+	r := j.do()
+	// The canary, then 1 2 3, then 4 5 7, then 8.
+	if diff := cmp.Diff("converged converged rolled-back not-touched not-touched converged not-touched not-touched", r.outcomes()); diff != "" || r.code == 0 || r.outputs["outcome"] != "rolled-back" || r.outputs["changed"] != "true" {
+		t.Errorf("%s %d %v\n%s", diff, r.code, r.outputs, r.log)
+	}
+	for i, h := range l.Hosts {
+		got := settle(t, h)
+		if r.nodes[i].SystemPath != got || (got != first[h.Name]) != (r.nodes[i].Outcome == "converged") {
+			t.Errorf("%s is on %s, the report says %+v", h.Name, got, r.nodes[i])
+		}
+		if r.nodes[i].Outcome == "not-touched" && must(t, h, "ls /run/edge-actions 2>/dev/null || true") != "" {
+			t.Errorf("%s was touched", h.Name)
+		}
+	}
+	if strings.Index(r.log, "edge-6: converged") > strings.Index(r.log, "edge-1: activating") {
+		t.Error("the canary was not first")
+	}
+	// Mended, the rest follows and what is there already stays.
+	j.hive[2].Behaviour = "good"
+	r = j.do()
+	if diff := cmp.Diff("unchanged unchanged converged converged converged unchanged converged converged", r.outcomes()); diff != "" || r.code != 0 || r.outputs["outcome"] != "converged" {
+		t.Errorf("%s %d %v\n%s", diff, r.code, r.outputs, r.log)
+	}
+	// One that is not fit keeps all of them as they are.
+	for i := range j.hive {
+		j.hive[i].Label = "3"
+	}
+	must(t, l.Hosts[7], "hostname somebody-else")
+	r = j.do()
+	if diff := cmp.Diff("not-touched not-touched not-touched not-touched not-touched not-touched not-touched refused", r.outcomes()); diff != "" || r.code == 0 || r.outputs["outcome"] != "refused" || r.outputs["changed"] != "false" {
+		t.Errorf("%s %d %v\n%s", diff, r.code, r.outputs, r.log)
+	}
+}
+
+// The first deploy of a host, as root.
+func TestLabBootstrap(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	must(t, h, "sed -i 's/PermitRootLogin no/PermitRootLogin prohibit-password/' /etc/ssh/sshd_config.d/lab.conf; systemctl reload ssh; cp -r /home/nixos/.ssh /root/; chown -R root:root /root/.ssh")
+	j := newJob(t, l, "2", "good")
+	j.inputs["goal"] = "bootstrap"
+	j.env[0] = "PATH=" + j.bin + ":" + os.Getenv("PATH")
+	if err := os.WriteFile(filepath.Join(j.workspace, "flake.nix"), []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", j.bin+":"+os.Getenv("PATH"))
+	j.inputs["waive"] = "root-login-config"
+	r := j.do()
+	if r.code != 0 || r.outputs["outcome"] != "converged" || r.outputs["generation"] != "2" || !strings.Contains(r.log, "[waived by waive]") {
+		t.Fatalf("%d %v\n%s", r.code, r.outputs, r.log)
+	}
+	if got := system(t, h); got != r.outputs["system_path"] || !strings.Contains(got, "edge-1-2") {
+		t.Errorf("it is on %s", got)
+	}
+}
+
+// The nodes are reached through the tailnet, and that is proved. The command
+// line is a double that says what the real one says of a peer.
+func TestLabThroughTheTailnet(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	j := newJob(t, l, "2", "good")
+	dir := t.TempDir()
+	tailscale := func(address, pong string) {
+		script := fmt.Sprintf(`#!/bin/sh
+case $* in
+*status*) cat <<'END'
+{"Version":"1.102.5","BackendState":"Running","Health":[],"MagicDNSSuffix":"lab.ts.net","CurrentTailnet":{"Name":"lab","MagicDNSSuffix":"lab.ts.net"},
+"Self":{"HostName":"runner","DNSName":"runner.lab.ts.net.","TailscaleIPs":["100.64.0.1"],"Online":true,"KeyExpiry":"2100-01-01T00:00:00Z"},
+"Peer":{"nodekey:1":{"HostName":"edge-1","DNSName":"edge-1.lab.ts.net.","TailscaleIPs":[%q],"Online":true,"sshHostKeys":[%q]}}}
+END
+;;
+*ping*) %s ;;
+esac
+`, address, strings.Join(strings.Fields(h.HostKey)[:2], " "), pong)
+		if err := os.WriteFile(filepath.Join(dir, "tailscale"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tailscale(h.Address, "echo 'pong from edge-1 ("+h.Address+") via 198.18.0.1:41641 in 3ms'")
+	j.inputs["tailnet"], j.inputs["tailscale_path"] = "required", filepath.Join(dir, "tailscale")
+	delete(j.inputs, "host_keys") // the tailnet has it
+	r := j.do()
+	if r.code != 0 || !strings.Contains(r.log, "edge-1: tailnet-path: "+h.Address) || !strings.Contains(r.log, "edge-1: tailnet-ping: one via 198.18.0.1:41641") {
+		t.Fatalf("%d %v\n%s", r.code, r.outputs, r.log)
+	}
+	// Online, and no answer.
+	tailscale(h.Address, "echo 'no reply' >&2; exit 1")
+	refused(t, j.do(), "refused", "tailnet-ping", "no reply")
+	// A node that the tailnet does not have.
+	tailscale("100.64.0.9", "exit 1")
+	refused(t, j.do(), "refused", "tailnet-peer", "")
+}
+
+// What hosts and tools print is data, in an engine that obeys everybody.
+func TestLabHostileText(t *testing.T) {
+	binary := buildAction(t)
+	l := lab.New(t, 1)
+	j := newJob(t, l, "2", "hostile")
+	res := j.step(binary).Run()
+	if !res.Green() || res.Outputs["outcome"] != "converged" || !strings.Contains(res.RawLog, "::add-path::/evil") {
+		t.Fatalf("%d %v\n%s", res.ExitCode, res.Outputs, res.Log)
+	}
+	only := func(c runnertest.Command) bool {
+		return c.Name == "stop-commands" || strings.HasPrefix(c.Name, "edge_")
+	}
+	for _, c := range res.Honoured {
+		if !only(c) {
+			t.Errorf("the runner obeyed %+v", c)
+		}
+	}
+	if len(res.Env) > 0 || len(res.Path) > 0 {
+		t.Errorf("%v %v", res.Env, res.Path)
+	}
+	if len(res.Alive) > 0 {
+		t.Errorf("left running: %v", res.Alive)
+	}
+}

@@ -1,0 +1,14 @@
+// Command colmena-deploy is the action of that name: did the node converge and stay reachable?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }
