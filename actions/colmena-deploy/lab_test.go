@@ -176,11 +176,10 @@ func TestLabRefused(t *testing.T) {
 // What goes wrong in the activation is taken back, whatever it is, and said.
 func TestLabRolledBack(t *testing.T) {
 	for behaviour, words := range map[string][]string{
-		"cut":          {"rolled-back", "nobody confirmed it in time"},
-		"cut-for-good": {"rolled-back", "rebooted"},
-		"fail-unit":    {"rolled-back", "the database is of another version"},
-		"no-secrets":   {"rolled-back", "secrets"},
-		"panic":        {"rolled-back", "rebooted before the system was confirmed"},
+		"cut":        {"rolled-back", "nobody confirmed it in time"},
+		"fail-unit":  {"rolled-back", "the database is of another version"},
+		"no-secrets": {"rolled-back", "secrets"},
+		"panic":      {"rolled-back", "rebooted before the system was confirmed"},
 	} {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Parallel()

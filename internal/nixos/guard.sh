@@ -93,6 +93,7 @@ watch() {
 			take activation-hung
 			continue
 		fi
+		read -r deadline <deadline # an operator may have given it more time
 		if [ "$time" -ge "$deadline" ]; then
 			take not-confirmed
 			continue
@@ -171,7 +172,6 @@ if [ ! -e deadline ]; then
 	put deadline $(($(now) + confirm_for))
 	ln -sfn "$PWD" ../current
 fi
-read -r deadline <deadline
 read -r limit <limit
 read -r generation <generation
 

@@ -73,7 +73,7 @@ func (n *node) state() State {
 func (n *node) activation(system string) *Activation {
 	return &Activation{
 		System: system, Goal: Switch, Reach: n.reach, Logf: n.t.Logf,
-		Times: Times{Confirm: 8 * time.Second, Activate: 5 * time.Second, Recover: time.Minute, Pause: 200 * time.Millisecond},
+		Times: Times{Confirm: 12 * time.Second, Activate: 9 * time.Second, Recover: time.Minute, Pause: 200 * time.Millisecond},
 		Healthy: func(ctx context.Context, c *sshx.Conn) []verdict.Check {
 			err := c.Run(ctx, sshx.Cmd{Name: "health", Script: "test -e /run/secrets", Timeout: 5 * time.Second})
 			if err != nil {

@@ -129,7 +129,7 @@ func (r *Reboot) stable(ctx context.Context, c *sshx.Conn, id string) error {
 
 // goingDown reports whether the host is on its way down, or gone already.
 func goingDown(ctx context.Context, c *sshx.Conn) bool {
-	out, err := c.Output(ctx, sshx.Cmd{Name: "asking whether it goes down", Script: "PATH=$PATH:/run/current-system/sw/bin; systemctl is-system-running || :", Timeout: 20 * time.Second}, 1000)
+	out, err := c.Output(ctx, sshx.Cmd{Name: "asking whether it goes down", Root: true, Script: "PATH=$PATH:/run/current-system/sw/bin; systemctl is-system-running || :", Timeout: 20 * time.Second}, 1000)
 	return verdict.Has(err, sshx.ConnectionLost) || strings.TrimSpace(string(out)) == "stopping"
 }
 

@@ -1,0 +1,156 @@
+package nixos
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"edge-actions/internal/sshx"
+	"edge-actions/internal/testing/lab"
+	"edge-actions/internal/verdict"
+)
+
+// until waits for a file on the host.
+func (n *node) until(file string) bool {
+	n.t.Helper()
+	root, err := n.Root()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if found, _ := filepath.Glob(filepath.Join(root, file)); len(found) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// moments are files that appear in the course of an activation.
+var moments = []string{
+	"run/edge-actions/activation-*/deadline", "run/edge-actions/activation-*/started", "run/edge-actions/activation-*/activation.exit",
+	"run/edge-actions/activation-*/verdict", "nix/var/nix/gcroots/edge-actions/previous", "nix/var/nix/profiles/system-2-link",
+}
+
+// The dead-man itself is killed: systemd starts it again, and it ends what was
+// begun.
+func TestLabGuardIsKilled(t *testing.T) {
+	for _, moment := range moments {
+		t.Run(filepath.Base(moment), func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, 1)
+			n := newNode(t, l, l.Hosts[0])
+			system := n.build("2", "slow")
+			a := n.activation(system)
+			a.Times.Confirm, a.Times.Activate = 20*time.Second, 15*time.Second
+			done := make(chan *Result, 1)
+			c, before := n.dial(), n.state()
+			go func() { done <- a.Activate(context.WithoutCancel(t.Context()), c, before) }()
+			if !n.until(moment) {
+				t.Fatal("that moment did not come")
+			}
+			n.must("systemctl kill --signal=KILL edge-actions-guard.service")
+			r := <-done
+			got := n.settled()
+			if r.Outcome == Converged && got != system || r.Outcome == RolledBack && got != n.first || r.Outcome != Converged && r.Outcome != RolledBack {
+				t.Errorf("%s, and it is on %s", describe(r), got)
+			}
+			if strings.HasSuffix(moment, "activation.exit") && r.Outcome != Converged {
+				t.Errorf("a guard that came back did not go on: %s", describe(r))
+			}
+		})
+	}
+}
+
+// The power goes at each moment. The host comes back on one system, except in
+// the middle of a commit, of which the next run makes one or the other.
+func TestLabPowerCut(t *testing.T) {
+	for _, moment := range moments {
+		t.Run(filepath.Base(moment), func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, 1)
+			n := newNode(t, l, l.Hosts[0])
+			system := n.build("2", "good")
+			a := n.activation(system)
+			a.Times.Recover = 20 * time.Second
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan *Result, 1)
+			c, before := n.dial(), n.state()
+			go func() { done <- a.Activate(ctx, c, before) }()
+			if !n.until(moment) {
+				t.Fatal("that moment did not come")
+			}
+			n.PowerOff()
+			if err := n.PowerOn(); err != nil {
+				t.Fatal(err)
+			}
+			r := <-done
+			switch r.Outcome {
+			case RolledBack, Converged, LiveNotCommitted, Refused:
+			default:
+				t.Errorf("%s", describe(r))
+			}
+			// Whatever was decided: the host runs what was committed or the
+			// system before, and can be deployed to.
+			live := n.must("readlink -f /run/current-system")
+			if live != n.first && live != system {
+				t.Errorf("it runs %s", live)
+			}
+			if r.Outcome == Converged && n.settled() != system {
+				t.Error("converged, and it is not on it")
+			}
+			r = n.activation(system).Activate(t.Context(), n.dial(), n.state())
+			if r.Outcome != Converged {
+				t.Errorf("the next run: %s", describe(r))
+			}
+			if got := n.settled(); got != system {
+				t.Errorf("it is on %s", got)
+			}
+		})
+	}
+}
+
+// Two runs want the same host: the second waits for the first.
+func TestLabBusy(t *testing.T) {
+	l := lab.New(t, 1)
+	n := newNode(t, l, l.Hosts[0])
+	one, two := n.build("one", "slow"), n.build("two", "good")
+	done := make(chan *Result, 1)
+	c, before := n.dial(), n.state()
+	a := n.activation(one)
+	a.Times.Confirm, a.Times.Activate = 30*time.Second, 20*time.Second
+	go func() { done <- a.Activate(context.WithoutCancel(t.Context()), c, before) }()
+	if !n.until("run/edge-actions/activation-*/started") {
+		t.Fatal("it did not begin")
+	}
+	second := n.activation(two).Activate(t.Context(), n.dial(), n.state())
+	first := <-done
+	if first.Outcome != Converged || second.Outcome != Converged || second.Previous != one || n.settled() != two {
+		t.Errorf("%s, then %s", describe(first), describe(second))
+	}
+}
+
+// Nothing of an activation that nobody confirms stays, even if nobody asks.
+func TestLabNobodyAsks(t *testing.T) {
+	l := lab.New(t, 1)
+	n := newNode(t, l, l.Hosts[0])
+	system := n.build("2", "good")
+	ctx, cancel := context.WithCancel(t.Context())
+	a := n.activation(system)
+	a.Healthy = func(context.Context, *sshx.Conn) []verdict.Check {
+		cancel() // the step is cancelled here
+		return nil
+	}
+	r := a.Activate(ctx, n.dial(), n.state())
+	if r.Outcome != Unreachable {
+		t.Errorf("%s", describe(r))
+	}
+	if live := n.must("readlink -f /run/current-system"); live != system {
+		t.Errorf("it was taken back before its time: %s", live)
+	}
+	if got := n.settled(); got != n.first {
+		t.Errorf("it is on %s", got)
+	}
+}
