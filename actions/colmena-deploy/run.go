@@ -18,6 +18,8 @@ import (
 	"edge-actions/internal/node"
 	"edge-actions/internal/verdict"
 	"edge-actions/internal/versions"
+
+	"filippo.io/age"
 )
 
 // goalBootstrap is the first deploy of a host.
@@ -36,6 +38,9 @@ func run(ctx context.Context, a *action.Action) error {
 	}
 	goal := in.OneOf("goal", "switch", "boot", goalBootstrap)
 	d.Goal = nixos.Goal(goal)
+	if canary := in.Text("canary"); canary != "" && !slices.Contains(d.Spec.Nodes, canary) {
+		in.Wrong("canary", fmt.Sprintf("one of the nodes %q", d.Spec.Nodes), fmt.Sprintf("%q", canary), "correct the input canary")
+	}
 	d.Canary, d.UploadKeys = in.Text("canary"), in.Bool("upload_keys")
 	readAgeKey(in, d)
 	cli := &colmena.CLI{
@@ -44,8 +49,8 @@ func run(ctx context.Context, a *action.Action) error {
 		Env: colmena.Environ(a.Environ()),
 	}
 	d.Colmena = cli
-	if strings.HasPrefix(cli.Config, "-") {
-		in.Wrong("config", "a file or a flake", fmt.Sprintf("%q", cli.Config), "correct the input config")
+	if strings.HasPrefix(cli.Config, "-") || strings.ContainsAny(cli.Config, "\n\t ") {
+		in.Wrong("config", "a file or a flake, without blanks", fmt.Sprintf("%q", cli.Config), "correct the input config")
 	}
 	path, colmenaVersion, nixVersion := in.Text("colmena_path"), in.Constraint("colmena_version"), in.Constraint("nix_version")
 	if err := in.Err(); err != nil {
@@ -76,6 +81,9 @@ func run(ctx context.Context, a *action.Action) error {
 
 func readAgeKey(in *action.Inputs, d *fleet.Deployment) {
 	d.AgeRecipient, d.ReplaceAgeKey = in.Text("age_recipient"), in.Bool("age_key_replace")
+	if _, err := age.ParseX25519Recipient(d.AgeRecipient); d.AgeRecipient != "" && err != nil {
+		in.Wrong("age_recipient", "a public age key (age1…)", fmt.Sprintf("%q", d.AgeRecipient), "give what age-keygen -y prints for the node's key")
+	}
 	file := in.KeyFile("age_key_file")
 	if file == "" {
 		return
@@ -97,7 +105,7 @@ func nixOptions(in *action.Inputs) [][2]string {
 	var out [][2]string
 	for _, line := range in.Lines("nix_options") {
 		name, value, _ := strings.Cut(line, " ")
-		if strings.HasPrefix(name, "-") {
+		if strings.HasPrefix(name, "-") || value == "" {
 			in.Wrong("nix_options", "lines NAME VALUE", fmt.Sprintf("%q", line), "give the name of the option of nix.conf, without dashes")
 			continue
 		}

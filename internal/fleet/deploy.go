@@ -153,9 +153,6 @@ func (d *Deployment) evaluate(ctx context.Context) (map[string]colmena.Facts, er
 			errs = append(errs, verdict.Refuse("evaluation", "the path of "+name+"'s system", err.Error(), "see what the hive evaluates to"))
 		}
 	}
-	if d.Canary != "" && !slices.Contains(d.Spec.Nodes, d.Canary) {
-		errs = append(errs, verdict.Refuse("input-canary", fmt.Sprintf("one of the nodes %q", d.Spec.Nodes), fmt.Sprintf("%q", d.Canary), "correct the input canary"))
-	}
 	return facts, errors.Join(errs...)
 }
 

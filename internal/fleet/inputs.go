@@ -35,10 +35,15 @@ func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
 		Env: a.Environ(), Connect: in.Duration("connect_timeout", time.Second, 10*time.Minute), Parallel: in.Int("max_parallel", 1, 256),
 		KeyMargin: in.Duration("key_margin", 0, 365*24*time.Hour),
 	}
+	if s.User != "" && !userForm.MatchString(s.User) {
+		in.Wrong("user", "the name of a login user", fmt.Sprintf("%q", s.User), "correct the input user")
+	}
+	readable(in, "ssh_config", s.SSHConfig)
 	s.Hosts = pairs(in, "hosts", address)
 	s.MachineIDs = pairs(in, "machine_ids", machineID)
 	s.HostKeys = hostKeys(in)
 	if known := home(a, in.Text("known_hosts")); known != "" {
+		readable(in, "known_hosts", known)
 		s.KnownHosts = []string{known}
 	}
 	s.Handoff = readHandoff(in)
@@ -86,6 +91,13 @@ func ReadChecks(in *action.Inputs, set []string) (node.Expect, node.Policy) {
 	e.MaxSkew = in.Duration("max_clock_skew", time.Second, 24*time.Hour)
 	e.MinBootFree = uint64(in.Int("min_boot_free_mib", 1, 1<<20)) << 20
 	e.MinStoreFree = uint64(in.Int("min_store_free_mib", 1, 1<<30)) << 20
+	for name, list := range map[string][]string{"units": e.Units, "failed_units": e.FailedBefore, "containers": e.Containers, "deployments": e.Deployments, "secrets": e.Secrets} {
+		for _, word := range list {
+			if !wordForms[name].form.MatchString(word) || strings.Contains(word, "..") {
+				in.Wrong(name, wordForms[name].wanted, fmt.Sprintf("%q", word), "correct the input "+name)
+			}
+		}
+	}
 	var err error
 	if e.Ports, err = parsePorts(words(in.Text("ports"))); err != nil {
 		in.Wrong("ports", "ports and ranges such as 21115-21117, 6443", err.Error(), "correct the input ports")
@@ -99,6 +111,16 @@ func ReadChecks(in *action.Inputs, set []string) (node.Expect, node.Policy) {
 		}
 	}
 	return e, policy
+}
+
+// readable refuses a file that is not there; "none" is none.
+func readable(in *action.Inputs, name, path string) {
+	if path == "" || path == "none" && name == "ssh_config" {
+		return
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || !filepath.IsAbs(path) {
+		in.Wrong(name, "the absolute path of a file on the runner", fmt.Sprintf("%q", path), "correct the input "+name)
+	}
 }
 
 // known are the ids that may be required or waived: those of the node and
@@ -126,7 +148,22 @@ func names[T any](m map[string]T) []string {
 	return out
 }
 
+// wordForms say what each word of a list has to be.
+var wordForms = map[string]struct {
+	wanted string
+	form   *regexp.Regexp
+}{
+	"units":        {"units with their types, such as k3s.service", unitForm},
+	"failed_units": {"units with their types, such as k3s.service", unitForm},
+	"containers":   {"names of containers", labelForm},
+	"deployments":  {"deployments as namespace/name", regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)},
+	"secrets":      {"paths below /run/secrets", regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)},
+}
+
 var (
+	unitForm      = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.[a-z]{4,10}$`)
+	labelForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	userForm      = regexp.MustCompile(`^[a-z_][a-z0-9_.-]{0,31}$`)
 	addressForm   = regexp.MustCompile(`^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$`)
 	machineIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )

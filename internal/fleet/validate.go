@@ -82,7 +82,9 @@ func (v *Validation) validate(ctx context.Context, m *Member, r *Validated) {
 	policy := v.policyOf(m)
 	c, err := m.dial(ctx)
 	if err != nil {
-		r.Checks = policy.waive(append(verdict.ChecksOf(err), outside()...))
+		// The login as root failed for the same reason: one line is enough.
+		others := slices.DeleteFunc(outside(), func(c verdict.Check) bool { return c.ID == node.RootRefused && c.Verdict == verdict.Unproven })
+		r.Checks = policy.waive(append(verdict.ChecksOf(err), others...))
 		return
 	}
 	defer c.Close()

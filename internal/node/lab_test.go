@@ -35,7 +35,7 @@ func look(t *testing.T, l *lab.Lab, p Policy, e Expect) map[string]verdict.Check
 
 // A real systemd, sshd, sudo, Nix store and boot partition; the doubles are
 // the lab's.
-func TestALabHost(t *testing.T) {
+func TestLabNode(t *testing.T) {
 	l := lab.New(t, 1)
 	h := l.Hosts[0]
 	run := func(script string) string {

@@ -158,7 +158,8 @@ fi
 # shellcheck disable=SC2086 # units and ports are lists, without patterns
 {
 	asked systemd && fact systemd 1024 timeout -k 1 15 sh -c "$in_systemd" probe $units
-	asked ports && fact ports 64 timeout -k 1 2 bash -c "$in_ports" probe "$server" $ports
+	# A port answers at once; the time is for a bash on a node that is busy.
+	asked ports && fact ports 64 timeout -k 1 5 bash -c "$in_ports" probe "$server" $ports
 }
 asked tailscale && fact tailscale 1024 timeout -k 1 10 tailscale status --json --peers=false
 if asked sshd; then # it wants to be called by its full path

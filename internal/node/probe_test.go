@@ -148,13 +148,13 @@ func TestHostileOutputs(t *testing.T) {
 			}
 		}, unproven(slow...)},
 		"they hang": {func(r *rig) {
-			r.impatient()
+			r.impatient("sh", "tailscale", "kubectl", "sshd", "curl")
 			for _, name := range []string{"systemctl", "tailscale", "kubectl", "sshd", "curl"} {
 				r.fake(name, "exec sleep 1000")
 			}
 		}, unproven(slow...)},
 		"they hang and do not listen": {func(r *rig) {
-			r.impatient()
+			r.impatient("sh", "tailscale", "kubectl", "sshd", "curl")
 			for _, name := range []string{"systemctl", "tailscale", "kubectl", "sshd", "curl"} {
 				r.fake(name, "trap '' TERM; while :; do sleep 1000; done")
 			}
@@ -259,7 +259,7 @@ func TestReasonsOfTheProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.impatient()
+			r.impatient("sh", "tailscale", "kubectl", "sshd", "curl", "find", "stat")
 			for _, command := range []string{"systemctl", "tailscale", "kubectl", "sshd", "curl", "find", "stat"} {
 				r.fake(command, test.script)
 			}
@@ -351,19 +351,21 @@ func TestANodeWithoutBase64(t *testing.T) {
 
 func TestPortsThatDoNotAnswer(t *testing.T) {
 	for _, shell := range shells {
-		r := newRig(t)
-		r.impatient()
-		e := r.expect()
-		silent, refused := full(t), freePort(t)
-		e.Ports = []int{r.port, silent, refused}
-		f, err := Parse(r.document(shell, []string{"ports"}, e))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := ports(f, e)
-		if want := fmt.Sprintf("none on port %d, %d", silent, refused); c.Verdict != verdict.Disproven || c.Got != want {
-			t.Errorf("%s: %+v, want %s", shell, c, want)
-		}
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			e := r.expect()
+			silent, refused := full(t), freePort(t)
+			e.Ports = []int{r.port, silent, refused}
+			f, err := Parse(r.document(shell, []string{"ports"}, e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := ports(f, e)
+			if want := fmt.Sprintf("none on port %d, %d", silent, refused); c.Verdict != verdict.Disproven || c.Got != want {
+				t.Errorf("%+v, want %s", c, want)
+			}
+		})
 	}
 }
 

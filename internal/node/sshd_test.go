@@ -195,7 +195,7 @@ func TestRootLoginRefused(t *testing.T) {
 }
 
 // The probe through a real connection, on the machine that runs the tests.
-func TestCollectOverSSH(t *testing.T) {
+func TestLabCollectOverSSH(t *testing.T) {
 	key, public := newKey(t, t.TempDir(), "identity")
 	target := sshd(t, key, public, "yes")
 	conn, err := sshx.Dial(t.Context(), target, sshx.Options{DialTimeout: generous})
