@@ -115,6 +115,12 @@ func (s *Spec) member(name, address, user string, port int, status *tailnet.Stat
 	return m, nil
 }
 
+// The ids of the checks of the way to a node.
+const (
+	TailnetPath = "tailnet-path"
+	TailnetPing = "tailnet-ping"
+)
+
 // reach connects anew, for at most limit.
 func (m *Member) reach(ctx context.Context, limit time.Duration) (*sshx.Conn, error) {
 	return sshx.Wait(ctx, m.Target, m.options(), max(limit, time.Second))
@@ -132,15 +138,17 @@ func (m *Member) options() sshx.Options {
 // connected are the checks that a login has answered.
 func (m *Member) connected(c *sshx.Conn) []verdict.Check {
 	checks := []verdict.Check{{ID: "ssh", Verdict: verdict.Proven, Wanted: "a login on the host with the known key", Got: c.Host()}}
-	if m.Peer != nil {
-		checks = append(checks, m.tailnetPath(c))
+	if m.Peer == nil { // the operator said so, and the report does too
+		return append(checks, verdict.Check{
+			ID: TailnetPath, Verdict: verdict.Unproven, Wanted: "a connection through the tailnet", Got: "one to " + c.RemoteAddr().String(), Waived: "tailnet: off",
+		})
 	}
-	return checks
+	return append(checks, m.tailnetPath(c))
 }
 
 // tailnetPath says whether a connection went through the tailnet.
 func (m *Member) tailnetPath(c *sshx.Conn) verdict.Check {
-	const id = "tailnet-path"
+	const id = TailnetPath
 	wanted := fmt.Sprintf("a connection to %s through the tailnet", m.Name)
 	address := c.RemoteAddr().String()
 	if ip, err := netip.ParseAddrPort(address); err == nil && slices.Contains(m.Peer.TailscaleIPs, ip.Addr().Unmap()) {

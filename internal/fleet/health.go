@@ -94,7 +94,7 @@ func (m *Member) ping(ctx context.Context) []verdict.Check {
 	if err != nil {
 		return verdict.ChecksOf(err)
 	}
-	return []verdict.Check{{ID: "tailnet-ping", Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("one via %s in %s", pong.Via, pong.Latency)}}
+	return []verdict.Check{{ID: TailnetPing, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("one via %s in %s", pong.Via, pong.Latency)}}
 }
 
 // lettingIn says whether the new system would still let us in: the key by which
@@ -142,6 +142,8 @@ func (d *Deployment) steady(ctx context.Context, t *target, c *sshx.Conn) []verd
 }
 
 func (d *Deployment) look(ctx context.Context, t *target, c *sshx.Conn, policy node.Policy) []verdict.Check {
+	// The preflight has asked for the room, and then the system was pushed.
+	policy.Set = slices.DeleteFunc(slices.Clone(policy.Set), func(id string) bool { return id == node.BootSpace || id == node.StoreSpace })
 	expect := t.expect(d.Expect)
 	if d.Goal != nixos.Boot {
 		expect.System = t.facts.System

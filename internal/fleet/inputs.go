@@ -125,7 +125,7 @@ func readable(in *action.Inputs, name, path string) {
 
 // known are the ids that may be required or waived: those of the node and
 // those of the way to it.
-func known() []string { return append(node.KnownIDs(), "tailnet-path", "tailnet-ping") }
+func known() []string { return append(node.KnownIDs(), TailnetPath, TailnetPing, "operator-keys") }
 
 // Files of the runner's may stand in a home.
 func home(a *action.Action, path string) string {

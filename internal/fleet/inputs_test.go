@@ -63,6 +63,9 @@ func TestReadSpec(t *testing.T) {
 		"host_keys":   "edge-1 " + keyA + "\nedge-1 " + keyB + " a comment\n",
 		"machine_ids": "edge-3=0123456789abcdef0123456789abcdef", "known_hosts": "~/hosts",
 	})
+	if err := os.WriteFile(filepath.Join(a.Getenv("HOME"), "hosts"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s := ReadSpec(in, a)
 	if err := in.Err(); err != nil {
 		t.Fatal(err)
@@ -93,7 +96,7 @@ func TestReadSpecRefuses(t *testing.T) {
 			},
 			[]string{
 				`connect_timeout: "-1s"`, `host_keys: "a ssh-ed25519 AAAA"`, `host_keys: "b"`, `host_keys: "d"`, `hosts: "a"`, `hosts: "a=-x": no host name or address`,
-				`hosts: "b="`, `hosts: "b" twice`, `hosts: "c"`, `machine_ids: "a=1234": no machine id (32 hex digits, /etc/machine-id)`, `max_parallel: "none"`, `tailnet: "perhaps"`,
+				`hosts: "b" twice`, `hosts: "b" twice`, `hosts: "b="`, `hosts: "c"`, `machine_ids: "a=1234": no machine id (32 hex digits, /etc/machine-id)`, `max_parallel: "none"`, `tailnet: "perhaps"`,
 			},
 		},
 		"no tailscale": {map[string]string{"nodes": "a", "tailnet": "required", "tailscale_path": "/nowhere/tailscale"}, []string{`tailscale_path: none as "/nowhere/tailscale"`}},
@@ -226,11 +229,11 @@ func TestReadHandoff(t *testing.T) {
 		"by digest":          {map[string]string{"handoff_path": good, "handoff_sha256": sum(string(data))}, ""},
 		"by signature":       {map[string]string{"handoff_path": good, "handoff_signer": public}, ""},
 		"of another digest":  {map[string]string{"handoff_path": good, "handoff_sha256": sum("x")}, sum(string(data))},
-		"of another signer":  {map[string]string{"handoff_path": good, "handoff_signer": keyB}, "key"},
+		"of another signer":  {map[string]string{"handoff_path": good, "handoff_signer": keyB}, "one by SHA256:"},
 		"of no key at all":   {map[string]string{"handoff_path": good, "handoff_signer": "somebody"}, `"somebody"`},
 		"both, one is wrong": {map[string]string{"handoff_path": good, "handoff_signer": public, "handoff_sha256": sum("x")}, sum(string(data))},
 		"not signed":         {map[string]string{"handoff_path": write("bare", string(data)), "handoff_signer": public}, "bare.sig"},
-		"cut off":            {map[string]string{"handoff_path": write("cut", cut), "handoff_sha256": sum(cut)}, "JSON"},
+		"cut off":            {map[string]string{"handoff_path": write("cut", cut), "handoff_sha256": sum(cut)}, "unexpected EOF"},
 		"another schema":     {map[string]string{"handoff_path": write("strange", strange), "handoff_sha256": sum(strange)}, "schema"},
 		"too large":          {map[string]string{"handoff_path": large, "handoff_sha256": sum("x")}, "at most"},
 		"a directory":        {map[string]string{"handoff_path": dir, "handoff_sha256": sum("x")}, "no regular file"},

@@ -48,12 +48,6 @@ type Validated struct {
 	Kubeconfig bool `json:"-"`
 }
 
-// CheckExpected refuses what could be asked of no node, before one is called.
-func (v *Validation) CheckExpected() error {
-	_, _, err := node.Command(nil, v.Expect)
-	return err
-}
-
 // Validate looks at all nodes at once, one connection each.
 func (v *Validation) Validate(ctx context.Context) ([]*Validated, []verdict.Check) {
 	status, checks := v.Spec.tailnetStatus(ctx)

@@ -12,7 +12,12 @@ terraform {
 
 variable "nodes" {
   description = "The nodes to provision, by name."
-  type        = map(object({ private_ip = string, public_ip = string, shape = optional(string, "VM.Standard.A1.Flex") }))
+  type = map(object({
+    private_ip   = string
+    public_ip    = string
+    shape        = optional(string, "VM.Standard.A1.Flex")
+    ssh_host_key = optional(string) # known if cloud-init was given it
+  }))
   default = {
     edge-1 = { private_ip = "10.0.0.10", public_ip = "203.0.113.10" }
   }
@@ -68,6 +73,7 @@ output "edge_nodes" {
       subnet_id           = instance.output.subnet_id
       volume_attachments  = [terraform_data.volume_attachment[name].output]
       tags                = { role = "k3s" }
+      ssh_host_key        = var.nodes[name].ssh_host_key
     }
   }
 }

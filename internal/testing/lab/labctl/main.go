@@ -11,7 +11,7 @@ import (
 	"edge-actions/internal/testing/lab"
 )
 
-const usage = `usage: scripts/lab up [N] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | reboot NAME`
+const usage = `usage: scripts/lab up [N] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | reboot NAME | instance NAME OCID`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -61,6 +61,9 @@ func run(args []string) error {
 		return h.Cut()
 	case "mend":
 		return h.Mend()
+	case "instance":
+		s := lab.State{InstanceID: strings.Join(args[1:], "")}
+		return h.SetState(s)
 	case "reboot":
 		_, err := h.Run("systemctl reboot")
 		return err
