@@ -23,7 +23,7 @@ if [ ! -s "$temp" ] || [ "$(sha256sum <"$temp" | cut -d ' ' -f 1)" != "$2" ] || 
 	exit
 fi
 done=staged
-if [ -L "$file" ] || [ -e "$file" ] && [ ! -f "$file" ]; then
+if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
 	echo "strange"
 	exit
 elif [ -s "$file" ]; then
