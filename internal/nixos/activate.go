@@ -204,11 +204,13 @@ func (r *run) follow(ctx context.Context, c *sshx.Conn, s *status) (_ *status, e
 	case err != nil && ctx.Err() != nil:
 		return nil, err
 	case err != nil:
-		r.Logf("it can't be reached anew; the host goes back by itself")
-		c.Close()
-		decide = "not-confirmed"
-		if fresh, err = r.Reach(ctx, time.Until(r.deadline().Add(r.Times.Recover))); err != nil {
-			return nil, err
+		r.Logf("it can't be reached anew (%s)", cmp.Or(verdict.Reason(err), "unreachable"))
+		decide = "locked-out"
+		if fresh = c; !c.Alive() {
+			// Nobody can tell it, and it goes back by itself.
+			if fresh, err = r.persist(ctx, time.Until(r.deadline().Add(r.Times.Recover))); err != nil {
+				return nil, err
+			}
 		}
 	case r.healthy(ctx, fresh):
 		r.Logf("healthy: it becomes the boot default")
@@ -216,8 +218,10 @@ func (r *run) follow(ctx context.Context, c *sshx.Conn, s *status) (_ *status, e
 		r.Logf("it is not healthy; the host goes back to its previous system")
 		decide = "unhealthy"
 	}
-	c.Close()
-	c = fresh
+	if c != fresh {
+		c.Close()
+		c = fresh
+	}
 	s, err = r.await(ctx, &c, r.Times.Recover, settled, decide)
 	return r.afterReboot(ctx, &c, s, err)
 }
@@ -241,7 +245,7 @@ func (r *run) await(ctx context.Context, c **sshx.Conn, wait time.Duration, phas
 		}
 		(*c).Close()
 		limit := max(time.Until(end), time.Until(r.deadline().Add(r.Times.Recover)))
-		if *c, err = r.Reach(ctx, limit); err != nil {
+		if *c, err = r.persist(ctx, limit); err != nil {
 			return nil, err
 		}
 		// What was meant to be waited for may have happened long ago, or the
@@ -254,6 +258,23 @@ func (r *run) await(ctx context.Context, c **sshx.Conn, wait time.Duration, phas
 	}
 }
 
+// persist reaches the host within limit whatever it answers until then: a
+// system that shuts us out is the one that the host is about to leave.
+func (r *run) persist(ctx context.Context, limit time.Duration) (*sshx.Conn, error) {
+	end := time.Now().Add(limit)
+	for {
+		c, err := r.Reach(ctx, time.Until(end))
+		if err == nil || ctx.Err() != nil || time.Now().Add(r.Times.Pause).After(end) {
+			return c, err
+		}
+		select {
+		case <-time.After(r.Times.Pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
 // afterReboot waits for a host that the guard reboots.
 func (r *run) afterReboot(ctx context.Context, c **sshx.Conn, s *status, err error) (*status, error) {
 	end := time.Now().Add(r.Times.Recover)
@@ -261,7 +282,7 @@ func (r *run) afterReboot(ctx context.Context, c **sshx.Conn, s *status, err err
 		r.Logf("its previous system did not come back by itself; the host reboots into it")
 		reason := s.Reason
 		(*c).Close()
-		if *c, err = r.Reach(ctx, time.Until(end)); err != nil {
+		if *c, err = r.persist(ctx, time.Until(end)); err != nil {
 			return nil, err
 		}
 		if s, err = look(ctx, *c, r.id, 5*time.Second, "none", "", nil); err == nil {
@@ -333,6 +354,7 @@ var reasons = map[string]string{
 	"activation-killed": "the activation was killed",
 	"activation-hung":   "the activation did not end in time",
 	"not-confirmed":     "nobody confirmed it in time: the host could not be reached or was not healthy",
+	"locked-out":        "nobody could log in anew",
 	"unhealthy":         "its health checks did not hold",
 	"connection-lost":   "the connection broke in the activation",
 	"commit-failed":     "it could not be made the boot default",

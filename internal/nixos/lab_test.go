@@ -134,6 +134,7 @@ func TestLabActivate(t *testing.T) {
 		{"needs-reboot", RolledBack, "needs-reboot", "goal: boot"},
 		{"hang", RolledBack, "activation-hung", ""},
 		{"no-secrets", RolledBack, "unhealthy", ""},
+		{"lock-out", RolledBack, "locked-out", "nobody could log in anew"},
 		{"cut", RolledBack, "not-confirmed", ""},
 		{"cut-for-good", RolledBack, "rebooted", ""},
 		{"panic", RolledBack, "rebooted", "rebooted before"},

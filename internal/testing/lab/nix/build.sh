@@ -19,6 +19,9 @@ fail-unit)
 no-secrets)
 	rm "$out/units/secrets.service"
 	;;
+lock-out)
+	sed -i "s|^ExecStart=.*|ExecStart=/bin/mv -T /home/nixos/.ssh /home/nixos/.ssh-off|" "$out/units/access.service"
+	;;
 cut)
 	sed -i "s|^ExecStart=.*|ExecStart=/usr/bin/ip link set eth0 down|" "$out/units/network.service"
 	;;
