@@ -10,6 +10,6 @@ import (
 )
 
 func main() {
-	p := double.Program{Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr} //nolint:forbidigo // it is the double of a program for people
+	p := double.Program{Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(p.Main(filepath.Base(os.Args[0]), os.Args[1:]))
 }
