@@ -17,14 +17,14 @@ import (
 func (j *job) step(binary string) *runnertest.Step {
 	j.t.Helper()
 	r := runnertest.New(j.t)
-	for _, kv := range j.env {
-		if name, value, _ := strings.Cut(kv, "="); !strings.HasPrefix(name, "GITHUB_") && !strings.HasPrefix(name, "RUNNER_") {
+	for _, kv := range j.Environ() {
+		if name, value, _ := strings.Cut(kv, "="); !strings.HasPrefix(name, "GITHUB_") && !strings.HasPrefix(name, "RUNNER_") && !strings.HasPrefix(name, "INPUT_") {
 			r.Env[name] = value
 		}
 	}
-	r.Workspace = j.workspace
-	colmenatest.WriteHive(j.t, j.workspace, j.hive)
-	s := r.Step([]string{binary}, j.inputs)
+	r.Workspace = j.Workspace
+	colmenatest.WriteHive(j.t, j.Workspace, j.hive)
+	s := r.Step([]string{binary}, j.Inputs)
 	s.Timeout = 2 * time.Minute
 	return s
 }
@@ -94,7 +94,7 @@ func TestLabKilledAtEveryStep(t *testing.T) {
 				h := l.Hosts[0]
 				first := system(t, h)
 				j := newJob(t, l, "kill", "good")
-				j.inputs["confirm_timeout"], j.inputs["activate_timeout"] = "12s", "6s"
+				j.Inputs["confirm_timeout"], j.Inputs["activate_timeout"] = "12s", "6s"
 				s := j.step(binary)
 				s.Start()
 				if p.log != "" {
@@ -116,10 +116,10 @@ func TestLabKilledAtEveryStep(t *testing.T) {
 					}
 				}
 				r := j.do()
-				if r.code != 0 || r.outputs["outcome"] != "converged" && r.outputs["outcome"] != "unchanged" {
-					t.Fatalf("the next run: %d %v\n%s", r.code, r.outputs, r.log)
+				if r.Code != 0 || r.Outputs["outcome"] != "converged" && r.Outputs["outcome"] != "unchanged" {
+					t.Fatalf("the next run: %d %v\n%s", r.Code, r.Outputs, r.Log)
 				}
-				if got := settle(t, h); got != r.outputs["system_path"] {
+				if got := settle(t, h); got != r.Outputs["system_path"] {
 					t.Errorf("it is on %s", got)
 				}
 				if left := must(t, h, "ls -d /var/lib/sops-nix/.edge* /run/edge-actions/new /nix/var/nix/gcroots/edge-actions/previous 2>/dev/null || true"); left != "" {

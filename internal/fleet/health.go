@@ -30,7 +30,8 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	}
 	t.conn = c
 	t.result.Address = c.RemoteAddr().String()
-	policy := node.Policy{Set: []string{node.HostIdentity, node.BootSpace, node.StoreSpace}, Waive: d.Policy.Waive, WaivedBy: d.Policy.WaivedBy}
+	// Which machine it is can't be waived where something is done to it.
+	policy := node.Policy{Set: []string{node.HostIdentity, node.BootSpace, node.StoreSpace}}
 	asked := node.Policy{Set: append(slices.Clone(policy.Set), node.System, node.LoaderDefault, node.FailedUnits)}
 	expect := t.expect(d.Expect)
 	checks := t.connected(c)
@@ -46,7 +47,7 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	checks = append(checks, policy.Apply(node.Judge(f, expect))...)
 	checks = append(checks, t.lettingIn(c, d.Goal), t.read(f))
 	for i := range checks {
-		if slices.Contains(d.Policy.Waive, checks[i].ID) {
+		if slices.Contains(d.Policy.Waive, checks[i].ID) && checks[i].ID != node.HostIdentity {
 			checks[i].Waived = first(d.Policy.WaivedBy, "waive")
 		}
 	}

@@ -62,13 +62,9 @@ func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
 			in.Wrong("nodes", "each node once", fmt.Sprintf("%q twice", name), "correct the input nodes")
 		}
 	}
-	for name, keys := range map[string][]string{"hosts": names(s.Hosts), "machine_ids": names(s.MachineIDs), "host_keys": names(s.HostKeys)} {
-		for _, key := range keys {
-			if len(s.Nodes) > 0 && !slices.Contains(s.Nodes, key) {
-				in.Wrong(name, fmt.Sprintf("names among the nodes %q", s.Nodes), fmt.Sprintf("%q", key), "correct the input "+name)
-			}
-		}
-	}
+	s.among(in, "hosts", names(s.Hosts))
+	s.among(in, "machine_ids", names(s.MachineIDs))
+	s.among(in, "host_keys", names(s.HostKeys))
 	path := in.Text("tailscale_path")
 	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil {
 		found, err := tailnet.Find(path)
@@ -81,6 +77,15 @@ func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
 	return s
 }
 
+// among refuses names that are none of the nodes.
+func (s *Spec) among(in *action.Inputs, name string, keys []string) {
+	for _, key := range keys {
+		if len(s.Nodes) > 0 && !slices.Contains(s.Nodes, key) {
+			in.Wrong(name, fmt.Sprintf("names among the nodes %q", s.Nodes), fmt.Sprintf("%q", key), "correct the input "+name)
+		}
+	}
+}
+
 // ReadChecks reads the inputs that say what is wanted of a node and which
 // checks count.
 func ReadChecks(in *action.Inputs, set []string) (node.Expect, node.Policy) {
@@ -91,10 +96,20 @@ func ReadChecks(in *action.Inputs, set []string) (node.Expect, node.Policy) {
 	e.MaxSkew = in.Duration("max_clock_skew", time.Second, 24*time.Hour)
 	e.MinBootFree = uint64(in.Int("min_boot_free_mib", 1, 1<<20)) << 20
 	e.MinStoreFree = uint64(in.Int("min_store_free_mib", 1, 1<<30)) << 20
-	for name, list := range map[string][]string{"units": e.Units, "failed_units": e.FailedBefore, "containers": e.Containers, "deployments": e.Deployments, "secrets": e.Secrets} {
-		for _, word := range list {
-			if !wordForms[name].form.MatchString(word) || strings.Contains(word, "..") {
-				in.Wrong(name, wordForms[name].wanted, fmt.Sprintf("%q", word), "correct the input "+name)
+	for _, list := range []struct {
+		name, wanted string
+		words        []string
+		form         *regexp.Regexp
+	}{
+		{"units", "units with their types, such as k3s.service", e.Units, unitForm},
+		{"failed_units", "units with their types, such as k3s.service", e.FailedBefore, unitForm},
+		{"containers", "names of containers", e.Containers, labelForm},
+		{"deployments", "deployments as namespace/name", e.Deployments, deploymentForm},
+		{"secrets", "paths below /run/secrets", e.Secrets, secretForm},
+	} {
+		for _, word := range list.words {
+			if !list.form.MatchString(word) || strings.Contains(word, "..") {
+				in.Wrong(list.name, list.wanted, fmt.Sprintf("%q", word), "correct the input "+list.name)
 			}
 		}
 	}
@@ -103,10 +118,13 @@ func ReadChecks(in *action.Inputs, set []string) (node.Expect, node.Policy) {
 		in.Wrong("ports", "ports and ranges such as 21115-21117, 6443", err.Error(), "correct the input ports")
 	}
 	policy.Require = append(policy.Require, e.Asked()...)
-	for name, ids := range map[string][]string{"require": policy.Require, "waive": policy.Waive} {
-		for _, id := range ids {
+	for _, list := range []struct {
+		name string
+		ids  []string
+	}{{"require", policy.Require}, {"waive", policy.Waive}} {
+		for _, id := range list.ids {
 			if !slices.Contains(known(), id) {
-				in.Wrong(name, "ids of checks: "+strings.Join(known(), ", "), fmt.Sprintf("%q", id), "correct the input "+name)
+				in.Wrong(list.name, "ids of checks: "+strings.Join(known(), ", "), fmt.Sprintf("%q", id), "correct the input "+list.name)
 			}
 		}
 	}
@@ -148,24 +166,14 @@ func names[T any](m map[string]T) []string {
 	return out
 }
 
-// wordForms say what each word of a list has to be.
-var wordForms = map[string]struct {
-	wanted string
-	form   *regexp.Regexp
-}{
-	"units":        {"units with their types, such as k3s.service", unitForm},
-	"failed_units": {"units with their types, such as k3s.service", unitForm},
-	"containers":   {"names of containers", labelForm},
-	"deployments":  {"deployments as namespace/name", regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)},
-	"secrets":      {"paths below /run/secrets", regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)},
-}
-
 var (
-	unitForm      = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.[a-z]{4,10}$`)
-	labelForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	userForm      = regexp.MustCompile(`^[a-z_][a-z0-9_.-]{0,31}$`)
-	addressForm   = regexp.MustCompile(`^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$`)
-	machineIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	unitForm       = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.[a-z]{4,10}$`)
+	labelForm      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	userForm       = regexp.MustCompile(`^[a-z_][a-z0-9_.-]{0,31}$`)
+	deploymentForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+	secretForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)
+	addressForm    = regexp.MustCompile(`^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$`)
+	machineIDForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
 func address(s string) error {

@@ -133,7 +133,7 @@ func (r *run) ask(ctx context.Context, c *sshx.Conn) (word, rest string, s *stat
 		after = r.After
 	}
 	out, err := c.Output(ctx, sshx.Cmd{
-		Name: "the activation", Root: true, Script: beginScript, Timeout: wait + 2*time.Minute,
+		Name: "the activation", Root: true, Public: true, Script: beginScript, Timeout: wait + 2*time.Minute,
 		Args: append([]string{r.id, r.System, string(r.Goal), hundredths(r.Times.Confirm), hundredths(r.Times.Activate), guardScript, statusScript, seconds(wait), liveOrEnded}, after...),
 	}, maxStatus)
 	if err != nil {

@@ -62,7 +62,7 @@ func look(ctx context.Context, c *sshx.Conn, id string, wait time.Duration, phas
 		after = []string{""}
 	}
 	out, err := c.Output(ctx, sshx.Cmd{
-		Name: "looking at the activation", Root: true, Script: statusScript,
+		Name: "looking at the activation", Root: true, Public: true, Script: statusScript,
 		Args: append([]string{id, seconds(wait), phases, decide}, after...), Timeout: wait + 60*time.Second,
 	}, maxStatus)
 	if err != nil {

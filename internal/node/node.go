@@ -42,7 +42,7 @@ func Collect(ctx context.Context, on Runner, groups []string, want Expect, timeo
 	if timeout < least {
 		return nil, fmt.Errorf("probing the node: a timeout of at least %s is required", least)
 	}
-	out, err := on.Output(ctx, sshx.Cmd{Name: "the probe", Script: script, Args: args, Root: true, Timeout: timeout}, MaxDocument)
+	out, err := on.Output(ctx, sshx.Cmd{Name: "the probe", Script: script, Args: args, Root: true, Public: true, Timeout: timeout}, MaxDocument)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,10 @@ func TestLabRoot(t *testing.T) {
 	if diff := cmp.Diff(strings.Join(hostile, "\x00")+"\x00", out); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
+	out, err = run(Cmd{Script: `set -- "$(id -u)" "$@" $SSH_CONNECTION; printf '%s\0' "$@"; cat`, Args: hostile, Public: true})
+	if want := "0\x00" + strings.Join(hostile, "\x00") + "\x00"; err != nil || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, h.Address+"\x0022\x00") {
+		t.Errorf("in public: %v %q", err, out)
+	}
 	out, err = run(Cmd{Script: `for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline; echo; done; : "$1"`, Args: []string{"sesame"}})
 	if err != nil || strings.Contains(out, "sesame") || !strings.Contains(out, "sudo -n") {
 		t.Errorf("%v %s", err, out)

@@ -3,6 +3,7 @@ package sshx
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,10 @@ type Cmd struct {
 	// Root runs the script as root: through sudo, which must not ask for
 	// anything, unless the login is root's. A refusal of sudo's is SudoRefused.
 	Root bool
+	// Public says that the script and its arguments may be seen by everybody on
+	// the host. Without stdin they then go with the request itself, which spares
+	// a round trip.
+	Public bool
 	// Stdin is what the script may read: nothing if nil. If it fails, or the
 	// connection breaks, the script sees its end too early and Run fails.
 	Stdin          io.Reader
@@ -39,20 +44,49 @@ type Cmd struct {
 	Timeout time.Duration
 }
 
-// The command line is this constant, in words that every login shell reads the
-// same: no value is pasted into it, and none shows in the host's process list.
-// Script and arguments come over stdin, after their length. dd reads no byte
-// more, so the rest of stdin is the script's. The mark at the end tells that
-// all of it came: half a script must not run ("rm -rf /srv/old" cut after
-// "/srv").
+// The command line is one of these constants, in words that every login shell
+// reads the same: no value is pasted into it, and none shows in the host's
+// process list. Script and arguments come over stdin, after their length. dd
+// reads no byte more, so the rest of stdin is the script's. The mark at the end
+// tells that all of it came: half a script must not run ("rm -rf /srv/old" cut
+// after "/srv").
 const (
-	remote = `exec sh -c '` + reader + `' sh`
-	// sudo clears the environment, so what is wanted of it goes along. The
-	// words on stderr tell sudo's own end from the script's.
-	remoteRoot = `if test "$(id -u)" = 0; then ` + remote + `; else sudo -n -- sh -c 'SSH_CONNECTION=$1; shift; ` + reader + `' sh "$SSH_CONNECTION"; fi`
-	reader     = `read -r n && s=$(dd bs=1 count="$n" 2>/dev/null) && case $s in *"` + mark + `") eval "$s";; *) echo "the script was cut off on its way and was not run" >&2; exit 255;; esac`
+	remote = `exec sh -c '` + take + judge + `' sh`
+	// sudo clears the environment, so what is wanted of it goes along.
+	remoteRoot = `exec ` + asRoot + ` sh '` + connection + take + judge + `'`
+	// The same for a program that stands in the command line itself, in base64,
+	// which no shell reads as anything but a word: sshd opens the window for
+	// stdin only when the command runs (OpenSSH, session.c), a round trip later.
+	inline     = ` | base64 -d | sh -c '` + takeAll + judge + `' sh`
+	inlineRoot = ` | base64 -d | ` + asRoot + ` sh '` + connection + takeAll + judge + `'`
+
+	asRoot     = `sh -c 'if test "$(id -u)" = 0; then exec sh -c "$1" sh "$SSH_CONNECTION"; else exec sudo -n -- sh -c "$1" sh "$SSH_CONNECTION"; fi'`
+	connection = `SSH_CONNECTION=$1; shift; `
+	take       = `read -r n && s=$(dd bs=1 count="$n" 2>/dev/null)`
+	takeAll    = `s=$(cat)`
+	judge      = ` && case $s in *"` + mark + `") eval "$s";; *) echo "the script was cut off on its way and was not run" >&2; exit 255;; esac`
 	mark       = "#edge-actions:end"
 )
+
+// maxInline keeps a command line below the 128 KiB that Linux takes as one
+// argument.
+const maxInline = 90_000
+
+// call is what a command is asked for with, and what goes over stdin first.
+func (cmd Cmd) call(program string) (line, stdin string) {
+	if cmd.Public && cmd.Stdin == nil && len(program) < maxInline {
+		line = inline
+		if cmd.Root {
+			line = inlineRoot
+		}
+		return "printf %s " + base64.StdEncoding.EncodeToString([]byte(program)) + line, ""
+	}
+	line = remote
+	if cmd.Root {
+		line = remoteRoot
+	}
+	return line, fmt.Sprintf("%d\n%s", len(program), program)
+}
 
 // endGrace is for the remote end to go after it was told to.
 const endGrace = 2 * time.Second

@@ -34,6 +34,8 @@ func TestArgumentsArriveUnchanged(t *testing.T) {
 	for name, cmd := range map[string]Cmd{
 		"a script":  {Script: `printf '%s\0' "$@"`, Args: hostile},
 		"a command": {Args: append([]string{"printf", `%s\0`}, hostile...)},
+		"in public": {Script: `printf '%s\0' "$@"`, Args: hostile, Public: true},
+		"too long":  {Script: `printf '%s\0' "$@" #` + strings.Repeat("x", maxInline), Args: hostile, Public: true},
 	} {
 		cmd.Timeout = generous
 		out, err := c.Output(t.Context(), cmd, 1<<20)

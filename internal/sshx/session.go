@@ -19,8 +19,7 @@ type exit struct {
 func (e *exit) Error() string { return fmt.Sprintf("exit code %d, signal %q", e.code, e.signal) }
 
 // session is everything that may hang with the connection. It is not the
-// library's: that waits for the answer to "exec" before it sends the first
-// byte of stdin, a round trip on which nothing depends.
+// library's: that waits for the answer to "exec", on which nothing depends.
 func (c *Conn) session(opened chan<- ssh.Channel, cmd Cmd, program string, stdout, stderr io.Writer) error {
 	ch, requests, err := c.clients[len(c.clients)-1].OpenChannel("session", nil)
 	if err != nil {
@@ -28,14 +27,11 @@ func (c *Conn) session(opened chan<- ssh.Channel, cmd Cmd, program string, stdou
 	}
 	defer ch.Close()
 	opened <- ch
-	line := remote
-	if cmd.Root {
-		line = remoteRoot
-	}
+	line, first := cmd.call(program)
 	if _, err := ch.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{line})); err != nil {
 		return err
 	}
-	in := &source{r: strings.NewReader(fmt.Sprintf("%d\n%s", len(program), program))}
+	in := &source{r: strings.NewReader(first)}
 	if cmd.Stdin != nil {
 		in.r = io.MultiReader(in.r, cmd.Stdin)
 	}

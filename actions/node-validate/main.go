@@ -1,0 +1,14 @@
+// Command node-validate is the action of that name: is the running node what it should be?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }

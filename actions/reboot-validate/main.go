@@ -1,0 +1,15 @@
+// Command reboot-validate is the action of that name: does it come back by itself, and is the temporary
+// door shut?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }
