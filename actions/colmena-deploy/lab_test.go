@@ -16,6 +16,7 @@ import (
 )
 
 func TestLabDeploy(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1)
 	h := l.Hosts[0]
 	first := system(t, h)
@@ -118,6 +119,7 @@ func refused(t *testing.T, r result, outcome, id, words string) {
 // What is not fit is refused before anything is changed: nothing is built or
 // pushed, and the host is as it was.
 func TestLabRefused(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1)
 	h := l.Hosts[0]
 	first := system(t, h)
@@ -203,6 +205,7 @@ func TestLabRolledBack(t *testing.T) {
 
 // The host is rebooted in the middle, by somebody else.
 func TestLabRebootedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1)
 	h := l.Hosts[0]
 	first := system(t, h)
@@ -231,6 +234,7 @@ func wait(t *testing.T, pattern string) {
 // first, then batches of three; those after the batch with the bad one are not
 // touched, and the report is right for each.
 func TestLabFleet(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 8)
 	behaviours := make([]string, 8)
 	first := map[string]string{}
@@ -299,6 +303,7 @@ func TestLabBootstrap(t *testing.T) {
 // The nodes are reached through the tailnet, and that is proved. The command
 // line is a double that says what the real one says of a peer.
 func TestLabThroughTheTailnet(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1)
 	h := l.Hosts[0]
 	j := newJob(t, l, "2", "good")
@@ -336,6 +341,7 @@ esac
 
 // What hosts and tools print is data, in an engine that obeys everybody.
 func TestLabHostileText(t *testing.T) {
+	t.Parallel()
 	binary := buildAction(t)
 	l := lab.New(t, 1)
 	j := newJob(t, l, "2", "hostile")

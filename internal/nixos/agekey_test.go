@@ -45,6 +45,7 @@ func TestParseAgeKey(t *testing.T) {
 }
 
 func TestLabAgeKey(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1)
 	n := newNode(t, l, l.Hosts[0])
 	c := n.dial()

@@ -119,6 +119,7 @@ func describe(r *Result) string {
 }
 
 func TestLabActivate(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		behaviour string
 		outcome   Outcome

@@ -13,6 +13,7 @@ import (
 // The runner confirms at the very moment at which the guard's time is up, a
 // hundred times: exactly one of them decides, and both say the same.
 func TestLabConfirmRacesTheTimeout(t *testing.T) {
+	t.Parallel()
 	const rounds, hosts = 100, 5
 	l := lab.New(t, hosts)
 	var committed, rolledBack atomic.Int64

@@ -85,6 +85,9 @@ func Up(n int, owner string) (_ *Lab, err error) {
 	if l.bin, err = labhost(); err != nil {
 		return nil, err
 	}
+	if err := roomForHosts(); err != nil {
+		return nil, err
+	}
 	if err := l.allocate(owner); err != nil {
 		return nil, err
 	}
@@ -92,6 +95,20 @@ func Up(n int, owner string) (_ *Lab, err error) {
 		return nil, errors.Join(err, l.Down())
 	}
 	return l, nil
+}
+
+// roomForHosts raises a limit of the machine's: the systemd of each host takes
+// some seven of inotify's instances, of which root has 128 unless told otherwise.
+func roomForHosts() error {
+	const path, wanted = "/proc/sys/fs/inotify/max_user_instances", 4096
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && n >= wanted {
+		return nil
+	}
+	return os.WriteFile(path, []byte(strconv.Itoa(wanted)), 0o644)
 }
 
 // allocate takes the first free number; making its directory is what takes it.
