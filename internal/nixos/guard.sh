@@ -147,8 +147,8 @@ rollback() {
 	tries=0
 	while [ "$(current)" = "$prev" ] && [ "$tries" -lt 30 ]; do
 		if [ "$(way)" = "$(cat way)" ]; then
-			phase "rolled-back $1"
 			rm -f ../new
+			phase "rolled-back $1"
 			return
 		fi
 		tries=$((tries + 1))
@@ -178,7 +178,12 @@ read -r generation <generation
 case $mode in
 boot)
 	take confirmed
-	if commit; then phase committed; else phase "not-committed commit-failed"; fi
+	if commit; then
+		phase committed
+	else
+		rm -f ../new
+		phase "not-committed commit-failed"
+	fi
 	;;
 switch)
 	if [ ! -e started ]; then

@@ -167,3 +167,30 @@ func TestLabNobodyAsks(t *testing.T) {
 		t.Errorf("it is on %s", got)
 	}
 }
+
+// The boot loader can't be written: whatever the goal was, the host is on its
+// previous system, and would boot it.
+func TestLabCommitFails(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1)
+	n := newNode(t, l, l.Hosts[0])
+	n.must("fallocate -l $(($(stat -f -c '%a * %S' /boot) - 1000000)) /boot/fill")
+	for _, goal := range []Goal{Switch, Boot} {
+		a := n.activation(n.build("2", "good"))
+		a.Goal = goal
+		r := a.Activate(t.Context(), n.dial(), n.state())
+		if r.Outcome != RolledBack || r.Reason != "commit-failed" || !strings.Contains(describe(r), "No space left") || verdict.Of(r.Checks) != verdict.Disproven {
+			t.Errorf("%s: %s", goal, describe(r))
+		}
+		if got := n.settled(); got != n.first {
+			t.Errorf("%s: it is on %s", goal, got)
+		}
+		if got := n.must("nix-env -p /nix/var/nix/profiles/system --list-generations | wc -l"); got != "1" {
+			t.Errorf("%s: %s generations", goal, got)
+		}
+	}
+	n.must("rm /boot/fill")
+	if r := n.activation(n.build("2", "good")).Activate(t.Context(), n.dial(), n.state()); r.Outcome != Converged {
+		t.Errorf("with room again: %s", describe(r))
+	}
+}

@@ -46,7 +46,7 @@ func failedUnits(f *Facts, e Expect) verdict.Check {
 	}
 	switch {
 	case len(fresh) == 0 && len(failed) == 0:
-		return q.answer(true, "none", "")
+		return q.answer(true, "none failed", "")
 	case len(fresh) == 0:
 		return q.answer(true, list(failed), "")
 	}
@@ -201,7 +201,7 @@ func ageKey(f *Facts, _ Expect) verdict.Check {
 			wrong = append(wrong, part.path+" is empty")
 		}
 	}
-	return q.answer(len(wrong) == 0, cond(len(wrong) == 0, "so it is", strings.Join(wrong, ", ")), "put the key in place again, for root alone; without it no secret is decrypted at the next boot")
+	return q.answer(len(wrong) == 0, cond(len(wrong) == 0, "root alone, 0600 in 0700", strings.Join(wrong, ", ")), "put the key in place again, for root alone; without it no secret is decrypted at the next boot")
 }
 
 func rootLoginConfig(f *Facts, _ Expect) verdict.Check {

@@ -263,7 +263,7 @@ func TestJudge(t *testing.T) {
 		{Secrets, "another kind of thing", func(f facts, _ want) { f.file("/run/secrets/restic/password").Type = "l" }, d, "is no file"},
 		{Secrets, "not read", func(f facts, e want) { gone(&f.Files); e.Secrets = nil }, u, "in time"},
 
-		{AgeKey, "in place", func(facts, want) {}, p, "so it is"},
+		{AgeKey, "in place", func(facts, want) {}, p, "root alone, 0600 in 0700"},
 		{AgeKey, "readable by others", func(f facts, _ want) { f.file(ageFile).Mode = 0o640 }, d, "0640"},
 		{AgeKey, "an open directory", func(f facts, _ want) { f.file(ageDir).Mode = 0o755 }, d, "0755"},
 		{AgeKey, "empty", func(f facts, _ want) { f.file(ageFile).Size = 0 }, d, "is empty"},

@@ -60,7 +60,7 @@ func (s *Status) online() verdict.Check {
 	case !s.Self.Online:
 		return verdict.Refuse(Online, wanted, "it is not", "look at the node's network, and at whether it reaches the control plane (tailscale netcheck)").Check
 	}
-	return verdict.Check{ID: Online, Verdict: verdict.Proven, Wanted: wanted, Got: "it is"}
+	return verdict.Check{ID: Online, Verdict: verdict.Proven, Wanted: wanted, Got: "online"}
 }
 
 func (s *Status) key(now time.Time, margin time.Duration) verdict.Check {
@@ -94,7 +94,7 @@ func (s *Status) key(now time.Time, margin time.Duration) verdict.Check {
 func (s *Status) health() verdict.Check {
 	const wanted, most = "tailscaled to have no complaint", 8
 	if len(s.Health) == 0 {
-		return verdict.Check{ID: Health, Verdict: verdict.Proven, Wanted: wanted, Got: "none"}
+		return verdict.Check{ID: Health, Verdict: verdict.Proven, Wanted: wanted, Got: "no complaint"}
 	}
 	var got []string
 	for _, text := range s.Health[:min(len(s.Health), most)] {
