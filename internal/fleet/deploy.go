@@ -40,38 +40,6 @@ type Deployment struct {
 	Log Log
 }
 
-// NodeResult is what became of one node; the output "nodes" is a list of them.
-type NodeResult struct {
-	Name    string        `json:"name"`
-	Outcome nixos.Outcome `json:"outcome"`
-	Reason  string        `json:"reason,omitempty"`
-	Address string        `json:"address,omitempty"`
-	// SystemPath is live on the node, PreviousSystemPath was before, and
-	// WantedSystemPath is what the hive says. "" is unknown.
-	SystemPath         string `json:"system_path,omitempty"`
-	PreviousSystemPath string `json:"previous_system_path,omitempty"`
-	WantedSystemPath   string `json:"wanted_system_path,omitempty"`
-	Generation         int    `json:"generation,omitempty"`
-	Changed            bool   `json:"changed"`
-
-	Checks []verdict.Check `json:"-"`
-}
-
-// well reports whether the next node may be taken.
-func (r *NodeResult) well() bool {
-	return (r.Outcome == nixos.Unchanged || r.Outcome == nixos.Converged) && verdict.Of(r.Checks) == verdict.Proven
-}
-
-// target is one node on its way.
-type target struct {
-	*Member
-	facts   colmena.Facts
-	before  nixos.State
-	failing []string // units that failed before
-	conn    *sshx.Conn
-	result  *NodeResult
-}
-
 // Deploy carries the nodes to the systems that the hive says they should be.
 // All of them are looked at before anything is changed; then the canary is
 // activated, then the others in batches, until one is not well. The results
@@ -219,11 +187,6 @@ func (d *Deployment) fenced(run func() error) error {
 	return errors.Join(run(), w.Close())
 }
 
-// is reports whether the node is what the hive says already.
-func (t *target) is(goal nixos.Goal) bool {
-	return t.before.Profile == t.facts.System && (t.before.Current == t.facts.System || goal == nixos.Boot)
-}
-
 // deploy takes one node: key, activation, outcome.
 func (d *Deployment) deploy(ctx context.Context, t *target) {
 	if err := t.again(ctx); err != nil {
@@ -268,19 +231,6 @@ func (d *Deployment) deploy(ctx context.Context, t *target) {
 	d.show(t, r)
 }
 
-// again sees that there is a connection: a build can take longer than one
-// lasts.
-func (t *target) again(ctx context.Context) error {
-	if t.conn.Alive() {
-		return nil
-	}
-	c, err := t.reach(ctx, t.spec.Connect)
-	if err == nil {
-		t.conn = c
-	}
-	return err
-}
-
 // ageKey stages the key, or looks whether the right one is there.
 func (d *Deployment) ageKey(ctx context.Context, t *target) []verdict.Check {
 	file := cmp.Or(t.facts.AgeKeyFile, nixos.AgeKeyFile)
@@ -309,44 +259,6 @@ func (d *Deployment) show(t *target, r *nixos.Result) {
 	}
 	d.Log.Logf("%s: %s", t.Name, r.Outcome)
 }
-
-func (t *target) record(r *nixos.Result) {
-	t.result.Outcome, t.result.Reason = r.Outcome, r.Reason
-	t.result.SystemPath, t.result.Generation = r.State.Current, r.State.Generation
-	t.result.PreviousSystemPath = r.Previous
-	t.result.Changed = r.Outcome == nixos.Converged || r.State.Current != t.before.Current || r.State.Profile != t.before.Profile
-	t.result.Checks = append(t.result.Checks, r.Checks...)
-}
-
-// refuse records that a node is not fit, with what does not hold.
-func (t *target) refuse(o nixos.Outcome, checks ...verdict.Check) {
-	t.result.Outcome = o
-	for _, c := range checks {
-		if c.Verdict != verdict.Proven && c.Waived == "" && t.result.Reason == "" {
-			t.result.Reason = c.ID
-		}
-	}
-	t.result.Checks = append(t.result.Checks, checks...)
-}
-
-// fail records why a node can't be reached or used.
-func (t *target) fail(err error) {
-	o := nixos.Refused
-	if verdict.Has(err, sshx.Unreachable, sshx.Timeout, sshx.ConnectionLost) {
-		o = nixos.Unreachable
-	}
-	t.refuse(o, verdict.ChecksOf(err)...)
-}
-
-func named(targets []*target) []string {
-	var out []string
-	for _, t := range targets {
-		out = append(out, t.Name)
-	}
-	return out
-}
-
-func list(targets []*target) string { return strings.Join(named(targets), ", ") }
 
 // probeTimeout is for one look at a node.
 const probeTimeout = 90 * time.Second

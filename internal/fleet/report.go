@@ -5,7 +5,30 @@ import (
 	"strings"
 
 	"edge-actions/internal/nixos"
+	"edge-actions/internal/verdict"
 )
+
+// NodeResult is what became of one node; the output "nodes" is a list of them.
+type NodeResult struct {
+	Name    string        `json:"name"`
+	Outcome nixos.Outcome `json:"outcome"`
+	Reason  string        `json:"reason,omitempty"`
+	Address string        `json:"address,omitempty"`
+	// SystemPath is live on the node, PreviousSystemPath was before, and
+	// WantedSystemPath is what the hive says. "" is unknown.
+	SystemPath         string `json:"system_path,omitempty"`
+	PreviousSystemPath string `json:"previous_system_path,omitempty"`
+	WantedSystemPath   string `json:"wanted_system_path,omitempty"`
+	Generation         int    `json:"generation,omitempty"`
+	Changed            bool   `json:"changed"`
+
+	Checks []verdict.Check `json:"-"`
+}
+
+// well reports whether the next node may be taken.
+func (r *NodeResult) well() bool {
+	return (r.Outcome == nixos.Unchanged || r.Outcome == nixos.Converged) && verdict.Of(r.Checks) == verdict.Proven
+}
 
 // Outcome is that of a whole fleet: of the first node that is not well, else
 // converged if any node is, else unchanged.
