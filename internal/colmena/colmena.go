@@ -139,6 +139,9 @@ const maxEval = 32 << 20
 // Eval evaluates the hive for the named nodes. Unless all of them are in it,
 // that is a refusal named "selection".
 func (c *CLI) Eval(ctx context.Context, names []string) (map[string]Facts, error) {
+	if len(names) == 0 {
+		return nil, verdict.Refuse("selection", "the names of nodes", "none", "set the input nodes")
+	}
 	for _, name := range names {
 		if err := CheckName(name); err != nil {
 			return nil, err
@@ -168,7 +171,7 @@ func (c *CLI) Eval(ctx context.Context, names []string) (map[string]Facts, error
 			missing = append(missing, strconv.Quote(name))
 		}
 	}
-	if len(missing) > 0 || len(names) == 0 {
+	if len(missing) > 0 {
 		return nil, verdict.Refuse("selection", fmt.Sprintf("the nodes %q in the hive", names), fmt.Sprintf("none of the name %s; the hive has %.2000q", strings.Join(missing, ", "), hive.Nodes),
 			"correct the input nodes, or the hive")
 	}
