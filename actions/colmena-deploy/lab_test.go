@@ -203,6 +203,24 @@ func TestLabRolledBack(t *testing.T) {
 	}
 }
 
+// A boot loader that was said to be written, and was not: what is live is not
+// what the next boot has.
+func TestLabLiveNotCommitted(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	j := newJob(t, l, "2", "no-loader")
+	r := j.do()
+	refused(t, r, "live-not-committed", "loader-default", "install the loader again")
+	if live := must(t, h, "readlink -f /run/current-system"); r.Outputs["system_path"] != live || r.Outputs["changed"] != "true" {
+		t.Errorf("live is %s, the outputs say %v", live, r.Outputs)
+	}
+	j.hive[0].Behaviour = "good"
+	if r := j.do(); r.Code != 0 || r.Outputs["outcome"] != "converged" || settle(t, h) != r.Outputs["system_path"] {
+		t.Errorf("the next run: %d %v\n%s", r.Code, r.Outputs, r.Log)
+	}
+}
+
 // The host is rebooted in the middle, by somebody else.
 func TestLabRebootedInTheMiddle(t *testing.T) {
 	t.Parallel()
