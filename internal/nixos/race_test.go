@@ -92,3 +92,30 @@ func (n *node) race(id, system string, off time.Duration) (bool, error) {
 	}
 	return false, fmt.Errorf("they don't agree: verdict %q, phase %q %q, on %s and %s", s.Verdict, s.Phase, s.Reason, s.Current, s.Profile)
 }
+
+// The same moment, held still: the guard has seen no verdict and is about to
+// look at its clock, the runner confirms, and then the guard finds its time to
+// be up.
+func TestLabConfirmComesBetween(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1)
+	n := newNode(t, l, l.Hosts[0])
+	system := n.build("2", "good")
+	c := n.dial()
+	defer c.Close()
+	r := &run{Activation: &Activation{System: system, Goal: Switch, Times: Times{Confirm: time.Minute, Activate: 50 * time.Second}, Logf: t.Logf}, id: "between", result: &Result{}}
+	if word, _, _, err := r.ask(t.Context(), c); err != nil || word != "started" {
+		t.Fatalf("%s %v", word, err)
+	}
+	// A pipe in the place of the deadline: reading it waits for us.
+	n.must("cd /run/edge-actions/activation-between && mkfifo pipe && mv pipe deadline && sleep 0.5")
+	s, err := look(t.Context(), c, "between", 0, "none", confirmed, nil)
+	if err != nil || s.Verdict != confirmed {
+		t.Fatalf("%+v %v", s, err)
+	}
+	n.must("echo 0 >/run/edge-actions/activation-between/deadline")
+	s, err = look(t.Context(), c, "between", 30*time.Second, settled, "", nil)
+	if err != nil || s.Verdict != confirmed || s.Phase != phaseCommitted || n.settled() != system {
+		t.Errorf("%+v %v", s, err)
+	}
+}
