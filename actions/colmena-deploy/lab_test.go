@@ -345,9 +345,13 @@ esac
 	tailscale(h.Address, "echo 'pong from edge-1 ("+h.Address+") via 198.18.0.1:41641 in 3ms'")
 	j.Inputs["tailnet"], j.Inputs["tailscale_path"] = "required", filepath.Join(dir, "tailscale")
 	delete(j.Inputs, "host_keys") // the tailnet has it
+	j.hive[0].AgeKeyFile = "/etc/edge/age.txt"
 	r := j.do()
 	if r.Code != 0 || !strings.Contains(r.Log, "edge-1: tailnet-path: "+h.Address) || !strings.Contains(r.Log, "edge-1: tailnet-ping: one via 198.18.0.1:41641") {
 		t.Fatalf("%d %v\n%s", r.Code, r.Outputs, r.Log)
+	}
+	if got := must(t, h, "stat -c %a /etc /etc/edge/age.txt"); got != "755\n600" || !strings.Contains(r.report, "/etc/edge/age.txt of root alone") {
+		t.Errorf("the age key of the hive: %s", got)
 	}
 	// Online, and no answer.
 	tailscale(h.Address, "echo 'no reply' >&2; exit 1")

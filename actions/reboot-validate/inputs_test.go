@@ -18,6 +18,8 @@ func TestWrongInputs(t *testing.T) {
 		{Input: "system_path", Value: "/run/current-system", Wanted: "system_path of colmena-deploy"},
 		{Input: "generation", Value: "first", Wanted: "a whole number"},
 		{Input: "public_address", Value: "edge-1.example.org", Wanted: "give the address, not a name"},
+		{Input: "age_key_path", Value: "key.txt", Wanted: "the absolute path of a file in a directory"},
+		{Input: "age_key_path", Value: "/var/lib/*/key.txt", Wanted: "sops.age.keyFile"},
 		{Input: "public_port", Value: "70000", Wanted: "from 1 to 65535"},
 		{Input: "shutdown_timeout", Value: "5", Wanted: "with its unit"},
 		{Input: "boot_timeout", Value: "24h", Wanted: "from 1s to 2h"},

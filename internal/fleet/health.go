@@ -150,6 +150,7 @@ func (d *Deployment) look(ctx context.Context, t *target, c *sshx.Conn, policy n
 		expect.System = t.facts.System
 	}
 	expect.FailedBefore = append(slices.Clone(expect.FailedBefore), t.failing...)
+	expect.AgeKeyFile = t.facts.AgeKeyFile // the default if the hive has none
 	f, err := node.Collect(ctx, c, policy.Groups(), expect, probeTimeout)
 	if err != nil {
 		return verdict.ChecksOf(err)

@@ -326,6 +326,11 @@ func ReadExpected(in *action.Inputs, v *Validation) {
 	if v.Expect.Generation = in.Int("generation", 1, 1<<30); v.Expect.Generation > 0 {
 		v.Policy.Require = append(v.Policy.Require, node.Generation)
 	}
+	if v.Expect.AgeKeyFile = in.Text("age_key_path"); v.Expect.AgeKeyFile != "" {
+		if _, _, err := node.Command(nil, v.Expect); verdict.Has(err, "input-age_key_path") {
+			in.Wrong("age_key_path", "the absolute path of a file in a directory", fmt.Sprintf("%q", v.Expect.AgeKeyFile), "give the path of sops.age.keyFile")
+		}
+	}
 	v.PublicPort = in.Int("public_port", 1, 65535)
 	if v.PublicAddress = in.Text("public_address"); v.PublicAddress != "" {
 		if _, err := netip.ParseAddr(v.PublicAddress); err != nil {

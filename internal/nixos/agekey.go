@@ -60,8 +60,8 @@ func ParseAgeKey(text []byte) (*AgeKey, error) {
 // Recipient is the public half, "age1…".
 func (k *AgeKey) Recipient() string { return k.recipient }
 
-// StageAgeKey puts the key on the host: root's, 0600, in a directory of mode
-// 0700. What arrived is compared before it takes the place of anything; a good
+// StageAgeKey puts the key on the host: root's, 0600; the directory that is
+// sops-nix' own gets mode 0700. What arrived is compared before it takes the place of anything; a good
 // key is never replaced by an empty one, and by a different one only if replace
 // says so. It returns a check named "age-key-staged".
 func StageAgeKey(ctx context.Context, c *sshx.Conn, k *AgeKey, file string, replace bool) verdict.Check {

@@ -9,9 +9,11 @@ file=$1
 dir=${file%/*}
 key_line() { grep '^AGE-SECRET-KEY-' "$1" | sha256sum | cut -d ' ' -f 1; }
 
-mkdir -p "$dir"
-chown root:root "$dir"
-chmod 0700 "$dir"
+mkdir -p "$dir" # of mode 0700 where it was not there
+if [ "$dir" = /var/lib/sops-nix ]; then # another one may be for other things too
+	chown root:root "$dir"
+	chmod 0700 "$dir"
+fi
 for old in "$dir"/.edge-actions-*; do # of a run that was killed
 	[ ! -e "$old" ] || rm -f "$old"
 done

@@ -105,6 +105,10 @@ func TestLabAgeKey(t *testing.T) {
 		t.Errorf("%+v", check)
 	}
 	stage(verdict.Proven, "replaced", true)
+	// Elsewhere, the directory is somebody else's.
+	if check := StageAgeKey(t.Context(), c, k, "/etc/age.txt", false); check.Verdict != verdict.Proven || n.must("stat -c %a /etc /etc/age.txt") != "755\n600" {
+		t.Errorf("%+v, %s", check, n.must("stat -c %a /etc /etc/age.txt"))
+	}
 	if check := StageAgeKey(t.Context(), c, k, "../key.txt", true); check.Verdict != verdict.Disproven {
 		t.Errorf("%+v", check)
 	}

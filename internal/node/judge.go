@@ -37,6 +37,8 @@ type Expect struct {
 	Ports []int
 	// Secrets are paths under /run/secrets that must be there.
 	Secrets []string
+	// AgeKeyFile is where sops-nix finds its key.
+	AgeKeyFile string
 	// MinBootFree and MinStoreFree are bytes.
 	MinBootFree, MinStoreFree uint64
 	// Now is the runner's clock when the probe was sent. The node's may be
@@ -53,6 +55,7 @@ func DefaultExpect() Expect {
 		KeyMargin:  7 * 24 * time.Hour,
 		Containers: []string{"hbbs", "hbbr"},
 		Ports:      []int{21115, 21116, 21117, 6443},
+		AgeKeyFile: ageFile,
 		// One more kernel with its initrd, and one more closure.
 		MinBootFree: 40 << 20, MinStoreFree: 2 << 30,
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -175,16 +176,23 @@ func secrets(f *Facts, e Expect) verdict.Check {
 	return q.answer(true, fmt.Sprintf("%d secrets", len(found)), "")
 }
 
-const ageDir, ageFile = "/var/lib/sops-nix", "/var/lib/sops-nix/key.txt"
+// ageFile is where sops-nix looks by its own documentation, in a directory that
+// is for nothing else.
+const ageFile = "/var/lib/sops-nix/key.txt"
 
-func ageKey(f *Facts, _ Expect) verdict.Check {
-	q := question{id: AgeKey, wanted: ageFile + " of root alone, mode 0600 in a directory of mode 0700"}
+func ageKey(f *Facts, e Expect) verdict.Check {
+	file := cmp.Or(e.AgeKeyFile, ageFile)
+	dir, shared := path.Dir(file), uint32(0o022)
+	q := question{id: AgeKey, wanted: file + " of root alone, mode 0600, in a directory that only root can change"}
+	if file == ageFile {
+		q.wanted, shared = file+" of root alone, mode 0600 in a directory of mode 0700", 0o077
+	}
 	files := need(&q, f.Files)
 	var wrong []string
 	for _, part := range []struct {
 		path, kind string
-		mode       uint32
-	}{{ageDir, "d", 0o700}, {ageFile, "f", 0o600}} {
+		closed     uint32 // the bits that must not be set
+	}{{dir, "d", shared}, {file, "f", 0o177}} {
 		i := slices.IndexFunc(files, func(file File) bool { return file.Path == part.path })
 		if i < 0 {
 			wrong = append(wrong, part.path+" is not there")
@@ -195,13 +203,13 @@ func ageKey(f *Facts, _ Expect) verdict.Check {
 			wrong = append(wrong, fmt.Sprintf("%s is of the type %s", part.path, quote(file.Type)))
 		case file.UID != 0 || file.GID != 0:
 			wrong = append(wrong, fmt.Sprintf("%s belongs to %d:%d", part.path, file.UID, file.GID))
-		case file.Mode != part.mode:
+		case file.Mode&part.closed != 0:
 			wrong = append(wrong, fmt.Sprintf("%s has mode %04o", part.path, file.Mode))
 		case part.kind == "f" && file.Size == 0:
 			wrong = append(wrong, part.path+" is empty")
 		}
 	}
-	return q.answer(len(wrong) == 0, cond(len(wrong) == 0, "root alone, 0600 in 0700", strings.Join(wrong, ", ")), "put the key in place again, for root alone; without it no secret is decrypted at the next boot")
+	return q.answer(len(wrong) == 0, cond(len(wrong) == 0, "root alone", strings.Join(wrong, ", ")), "put the key in place again, for root alone; without it no secret is decrypted at the next boot")
 }
 
 func rootLoginConfig(f *Facts, _ Expect) verdict.Check {

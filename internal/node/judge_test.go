@@ -263,13 +263,15 @@ func TestJudge(t *testing.T) {
 		{Secrets, "another kind of thing", func(f facts, _ want) { f.file("/run/secrets/restic/password").Type = "l" }, d, "is no file"},
 		{Secrets, "not read", func(f facts, e want) { gone(&f.Files); e.Secrets = nil }, u, "in time"},
 
-		{AgeKey, "in place", func(facts, want) {}, p, "root alone, 0600 in 0700"},
+		{AgeKey, "in place", func(facts, want) {}, p, "root alone"},
 		{AgeKey, "readable by others", func(f facts, _ want) { f.file(ageFile).Mode = 0o640 }, d, "0640"},
-		{AgeKey, "an open directory", func(f facts, _ want) { f.file(ageDir).Mode = 0o755 }, d, "0755"},
+		{AgeKey, "an open directory", func(f facts, _ want) { f.file("/var/lib/sops-nix").Mode = 0o755 }, d, "0755"},
 		{AgeKey, "empty", func(f facts, _ want) { f.file(ageFile).Size = 0 }, d, "is empty"},
 		{AgeKey, "of another user", func(f facts, _ want) { f.file(ageFile).UID = 1000 }, d, "1000:0"},
-		{AgeKey, "of another group", func(f facts, _ want) { f.file(ageDir).GID = 100 }, d, "0:100"},
+		{AgeKey, "of another group", func(f facts, _ want) { f.file("/var/lib/sops-nix").GID = 100 }, d, "0:100"},
 		{AgeKey, "a directory", func(f facts, _ want) { f.file(ageFile).Type = "d" }, d, "type"},
+		{AgeKey, "elsewhere", func(f facts, e want) { elsewhere(f, e, 0o755) }, p, "root alone"},
+		{AgeKey, "elsewhere, in a directory of everybody's", func(f facts, e want) { elsewhere(f, e, 0o777) }, d, "/persist has mode 0777"},
 		{AgeKey, "not there", func(f facts, _ want) { f.Files.v = f.Files.v[:4] }, d, "key.txt is not there"},
 		{AgeKey, "not read", func(f facts, _ want) { gone(&f.Files) }, u, "in time"},
 
@@ -549,4 +551,10 @@ func TestReasons(t *testing.T) {
 	if got := list(strings.Fields(fmt.Sprint(strings.Repeat("x ", 20)))); !strings.HasSuffix(got, "and 12 more") {
 		t.Error(got)
 	}
+}
+
+// elsewhere has the key in a directory that is not sops-nix' own.
+func elsewhere(f *Facts, e *Expect, mode uint32) {
+	e.AgeKeyFile = "/persist/key.txt"
+	f.Files = read([]File{{Path: "/persist", Type: "d", Mode: mode}, {Path: "/persist/key.txt", Type: "f", Mode: 0o600, Size: 189}})
 }

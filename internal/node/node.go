@@ -6,9 +6,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the probe
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,6 +31,9 @@ type Runner interface {
 
 // unitForm has no character that a shell or systemd takes for a pattern.
 var unitForm = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,255}$`)
+
+// keyForm has no character that find takes for a pattern.
+var keyForm = regexp.MustCompile(`^(/[A-Za-z0-9._@+-]+){2,}$`)
 
 // Collect runs the probe on a node, for the given groups (Policy.Groups) and
 // for the units and ports of want. The probe bounds each of its commands;
@@ -72,10 +77,14 @@ func arguments(groups []string, want Expect) ([]string, error) {
 			return nil, verdict.Refuse("input-units", "names of systemd units", quote(unit), "write it as systemctl shows it, such as k3s.service")
 		}
 	}
+	key := cmp.Or(want.AgeKeyFile, ageFile)
+	if !keyForm.MatchString(key) || path.Clean(key) != key {
+		return nil, verdict.Refuse("input-age_key_path", "the absolute path of a file in a directory", quote(key), "give the path of sops.age.keyFile")
+	}
 	if want.InstanceID == "" { // the question to the cloud is only for this
 		groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == "oci" })
 	}
-	return []string{strings.Join(groups, " "), strings.Join(want.Units, " "), strings.Join(ports, " ")}, nil
+	return []string{strings.Join(groups, " "), strings.Join(want.Units, " "), strings.Join(ports, " "), key}, nil
 }
 
 // script is the probe without its comments: sshx sends it byte by byte.

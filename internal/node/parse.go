@@ -50,7 +50,7 @@ type Facts struct {
 	K3s       Value[*Cluster]
 	// Ports says of each port whether a connection to it was accepted.
 	Ports Value[map[int]bool]
-	// Files are /run/secrets and /var/lib/sops-nix with what is in them.
+	// Files are /run/secrets with what is in it, the age key and its directory.
 	Files Value[[]File]
 	// SSHD are sshd's settings for a login as root.
 	SSHD Value[map[string]string]

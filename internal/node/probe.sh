@@ -8,7 +8,7 @@
 set -u
 export LC_ALL=C
 umask 077
-groups=" $1 " units=$2 ports=$3 root=${4-}
+groups=" $1 " units=$2 ports=$3 key=$4 root=${5-}
 PATH=$PATH:$root/run/wrappers/bin:$root/run/current-system/sw/bin:$root/usr/local/bin:$root/usr/sbin:$root/usr/bin:$root/sbin:$root/bin
 # client, its port, server, its port
 # shellcheck disable=SC2086 # four words
@@ -120,11 +120,12 @@ text() {
 
 secrets() {
 	cd "$root/" || return
-	set --
-	for v in run/secrets var/lib/sops-nix; do
-		[ -e "$v" ] && set -- "$@" "$v"
-	done
-	[ $# -eq 0 ] || timeout -k 1 5 find -H "$@" -printf '%y %m %U %G %s %p\0'
+	v=${key#/}
+	if [ -e run/secrets ]; then
+		timeout -k 1 5 find -H run/secrets -printf '%y %m %U %G %s %p\0' || return
+	fi
+	# Of the key's directory only the key: it may have neighbours.
+	[ ! -e "${v%/*}" ] || timeout -k 1 5 find -H "${v%/*}" -maxdepth 1 \( -path "${v%/*}" -o -path "$v" \) -printf '%y %m %U %G %s %p\0'
 }
 
 # Both run in a shell of their own, under one timeout. What is captured in a

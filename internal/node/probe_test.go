@@ -390,13 +390,16 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectOnly(t, r, f, nil)
-	if !on.cmd.Root || on.cmd.Timeout != time.Minute || on.max != MaxDocument || len(on.cmd.Args) != 3 || on.cmd.Args[1] != "k3s.service sshd.service" {
+	if !on.cmd.Root || on.cmd.Timeout != time.Minute || on.max != MaxDocument || len(on.cmd.Args) != 4 || on.cmd.Args[3] != ageFile || on.cmd.Args[1] != "k3s.service sshd.service" {
 		t.Errorf("%+v", on.cmd)
 	}
 	if strings.Contains(on.cmd.Script, "\n#") || strings.Contains(on.cmd.Script, "\n\t") {
 		t.Error("it is sent with its comments")
 	}
 	for name, change := range map[string]func(*Expect){
+		"a key's pattern":   func(e *Expect) { e.AgeKeyFile = "/var/lib/*/key.txt" },
+		"a key in no place": func(e *Expect) { e.AgeKeyFile = "/key.txt" },
+		"a key's way":       func(e *Expect) { e.AgeKeyFile = "/a/../key.txt" },
 		"a port":            func(e *Expect) { e.Ports = []int{0} },
 		"a port too large":  func(e *Expect) { e.Ports = []int{65536} },
 		"an option":         func(e *Expect) { e.Units = []string{"--all"} },

@@ -113,7 +113,7 @@ func parseSSHD(out []byte) (map[string]string, error) {
 	return settings, nil
 }
 
-// File is one of /run/secrets or /var/lib/sops-nix. Nobody read what is in it.
+// File is one of /run/secrets, or the age key. Nobody read what is in it.
 type File struct {
 	// Path is clean and absolute.
 	Path string
