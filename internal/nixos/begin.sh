@@ -21,6 +21,11 @@ if systemctl -q is-active edge-actions-guard.service || [ "$(systemctl show -P A
 	exit
 fi
 [ -x "$new/bin/switch-to-configuration" ] || { echo "refused missing $new"; exit; }
+# Nix makes a generation's link under another name first. One that a power cut
+# left passes for a generation with Nix itself, which would lead the profile there.
+for stray in "$profile"-*-link.tmp-*; do
+	[ ! -L "$stray" ] || [ "$(readlink "$profile")" = "${stray##*/}" ] || rm -f "$stray"
+done
 current=$(readlink -f /run/current-system)
 committed=$(readlink -f "$profile")
 

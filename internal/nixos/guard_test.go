@@ -194,3 +194,17 @@ func TestLabCommitFails(t *testing.T) {
 		t.Errorf("with room again: %s", describe(r))
 	}
 }
+
+// What a power cut leaves of a generation that Nix was making passes for that
+// generation with Nix 2.8.
+func TestLabHalfAGeneration(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1)
+	n := newNode(t, l, l.Hosts[0])
+	system := n.build("2", "good")
+	n.must("ln -s " + system + " /nix/var/nix/profiles/system-2-link.tmp-255-17901515")
+	r := n.activation(system).Activate(t.Context(), n.dial(), n.state())
+	if r.Outcome != Converged || n.settled() != system || n.must("readlink /nix/var/nix/profiles/system") != "system-2-link" {
+		t.Errorf("%s", describe(r))
+	}
+}
