@@ -29,7 +29,7 @@ func base() (string, error) {
 		return "", err
 	}
 	digest := sha256.New()
-	fmt.Fprintln(digest, packages)
+	fmt.Fprint(digest, packages, "\n", furnishing)
 	err = fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -95,6 +95,20 @@ func bootstrap(dir string) error {
 	return err
 }
 
+// furnishing is run in the tree; it is part of what names the base.
+const furnishing = `set -eu
+useradd --create-home --shell /bin/bash nixos
+systemctl -q enable nix-daemon.socket tailscaled k3s lab-metadata ssh
+systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer \
+	systemd-timesyncd.service console-getty.service getty.target systemd-resolved.service systemd-update-utmp-runlevel.service
+mkdir -p /usr/local/lab /var/lib/lab /var/log/journal
+for name in k3s kubectl tailscale; do ln -s /usr/local/lab/labhost /usr/local/bin/$name; done
+rm -rf /var/log/journal
+system=$(` + buildCommand + ` --argstr label 1 --argstr kernel "$(uname -r)")
+NIX_REMOTE='' nix-env -p /nix/var/nix/profiles/system --set "$system"
+install -d -m 0700 /etc/rancher/k3s
+`
+
 // furnish makes of a Debian tree what the hosts share: units, users, and the
 // first generation of the system.
 func furnish(debian, dir string) error {
@@ -120,22 +134,8 @@ func furnish(debian, dir string) error {
 	if err != nil {
 		return err
 	}
-	script := `set -eu
-useradd --create-home --shell /bin/bash nixos
-systemctl -q enable nix-daemon.socket tailscaled k3s lab-metadata ssh
-systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer \
-	systemd-timesyncd.service console-getty.service getty.target systemd-resolved.service systemd-update-utmp-runlevel.service
-mkdir -p /usr/local/lab /var/lib/lab /var/log/journal
-for name in k3s kubectl tailscale; do ln -s /usr/local/lab/labhost /usr/local/bin/$name; done
-rm -rf /var/log/journal
-system=$(` + buildCommand + ` --argstr label 1 --argstr kernel "$(uname -r)")
-NIX_REMOTE='' nix-env -p /nix/var/nix/profiles/system --set "$system"
-umask 077
-mkdir -p /etc/rancher/k3s
-echo "not read by anything here" >/etc/rancher/k3s/placeholder
-`
 	// nix-build wants a /proc and a terminal's master, which a chroot lacks.
-	cmd := exec.Command("systemd-nspawn", "-q", "-D", dir, "--register=no", "--keep-unit", "--resolv-conf=off", "--pipe", "/bin/sh", "-c", script)
+	cmd := exec.Command("systemd-nspawn", "-q", "-D", dir, "--register=no", "--keep-unit", "--resolv-conf=off", "--pipe", "/bin/sh", "-c", furnishing)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("furnishing the base: %w: %s", err, out)
 	}

@@ -307,9 +307,6 @@ func (h *Host) Build(label, behaviour string) (string, error) {
 	return h.Run(fmt.Sprintf(buildCommand+" --argstr label '%s' --argstr behaviour '%s' --argstr kernel \"$(uname -r)\" 2>/dev/null", label, behaviour))
 }
 
-// NixExpression is the directory of system.nix on a host.
-const NixExpression = "/usr/local/share/lab/nix"
-
 // Root is the host's file system as the host itself sees it, with its /run,
 // for as long as this boot lasts.
 func (h *Host) Root() (string, error) {
