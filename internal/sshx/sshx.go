@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -248,7 +249,8 @@ func (h Hop) connect(ctx context.Context, through func(context.Context, string, 
 	defer id.close()
 	raw, err := through(ctx, "tcp", h.address())
 	if err != nil {
-		if ctx.Err() != nil {
+		// The dialer's own timer may fire a moment before the context's.
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 			return nil, used, h.late("there was no answer to the connection")
 		}
 		return nil, used, h.unreachable(err)
