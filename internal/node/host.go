@@ -42,7 +42,7 @@ func (l lines) missing(key string) error {
 		return l.err
 	}
 	about := map[string]string{"booted": "booted-system", "current": "current-system", "profile": "profiles/system", "generation": "profiles/system",
-		"kernel": "osrelease", "machine_id": "machine-id", "os": "os-release", "now": "date", "the space": "stat"}
+		"kernel": "osrelease", "machine_id": "machine-id", "os": "os-release", "memory": "meminfo", "now": "date", "the space": "stat"}
 	for line := range strings.Lines(l.said) {
 		if strings.Contains(line, cmp.Or(about[key], key)) {
 			return fmt.Errorf("%s was not read: %s", key, quote(line))
@@ -93,6 +93,7 @@ func (f *Facts) text(x, grub *fact) {
 	if f.Modules = read(l.values["modules"]); len(l.values["modules"]) == 0 {
 		f.Modules = unread[[]string](l.missing("kernel-modules"))
 	}
+	f.Memory, f.Way = readOr(l.memory()), readOr(l.way())
 	f.Now, f.Boot = l.clock()
 	f.BootSpace = readOr(l.space(func(p string) bool { return p != "nix/store" }))
 	f.StoreSpace = readOr(l.space(func(p string) bool { return p == "nix/store" }))

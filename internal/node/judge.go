@@ -41,6 +41,13 @@ type Expect struct {
 	AgeKeyFile string
 	// MinBootFree and MinStoreFree are bytes.
 	MinBootFree, MinStoreFree uint64
+	// Architecture is as uname -m has it; MinMemory is in bytes.
+	Architecture string
+	MinMemory    uint64
+	// RootLabel and ESPLabel are the labels by which the system's configuration
+	// finds its file systems; MinESP and MinESPFree are bytes.
+	RootLabel, ESPLabel string
+	MinESP, MinESPFree  uint64
 	// Now is the runner's clock when the probe was sent. The node's may be
 	// MaxSkew away from it.
 	Now     time.Time
@@ -98,6 +105,10 @@ const (
 	BootSpace       = "boot-space"
 	StoreSpace      = "store-space"
 	Clock           = "clock"
+	Architecture    = "architecture"
+	Memory          = "memory"
+	RootLabel       = "root-label"
+	ESP             = "esp"
 	// RootRefused and SSHClosed need the runner: see RootLoginRefused and
 	// PortClosed.
 	RootRefused = "root-login-refused"
@@ -147,6 +158,10 @@ func table() []check {
 		{BootSpace, always, "space", bootSpace},
 		{StoreSpace, always, "space", storeSpace},
 		{Clock, onRequest, "host", clock},
+		{Architecture, onRequest, "host", architecture},
+		{Memory, onRequest, "machine", memory},
+		{RootLabel, onRequest, "disk", rootLabel},
+		{ESP, onRequest, "disk", esp},
 	}
 }
 

@@ -34,6 +34,12 @@ func good(t testing.TB) (*Facts, Expect) {
 	e.Hostname, e.MachineID, e.InstanceID = "Edge-1", machine, "ocid1.instance.oc1.eu.abc"
 	e.BootIDBefore, e.System, e.Generation, e.Secrets = bootBefore, store, 42, []string{"restic/password"}
 	e.Now, e.MaxSkew = at, 5*time.Second
+	e.Architecture, e.MinMemory = "aarch64", 5<<30
+	e.RootLabel, e.ESPLabel, e.MinESP, e.MinESPFree = "cloudimg-rootfs", "UEFI", 90<<20, 40<<20
+	disks, err := parseDisks([]byte(lsblkJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
 	unit := func(name string) Unit {
 		return Unit{Names: []string{name}, Load: "loaded", Active: "active", State: "running"}
 	}
@@ -43,6 +49,7 @@ func good(t testing.TB) (*Facts, Expect) {
 		Booted: read(store), Current: read(store), Profile: read(store), Generation: read(42), Modules: read([]string{release}), Loader: read(store),
 		BootSpace: read(Space{FreeBytes: 1 << 30}), StoreSpace: read(Space{FreeBytes: 1 << 40, Inodes: 100, FreeInodes: 10}),
 		State: read("running"), Units: read([]Unit{unit("k3s.service"), unit("tailscaled.service"), unit("sshd.service")}), Failed: read([]string(nil)),
+		Memory: read(uint64(6 << 30)), Way: read(Way{NixOS: true}), Disks: read(disks),
 		Journals: map[string]string{}, Tailscale: read(status), K3s: read(cluster),
 		Ports: read(map[int]bool{21115: true, 21116: true, 21117: true, 6443: true}),
 		Files: read([]File{
@@ -73,6 +80,11 @@ func gone[T any](v *Value[T]) { *v = unread[T](errGone) }
 func (f *Facts) file(path string) *File {
 	i := slices.IndexFunc(f.Files.v, func(file File) bool { return file.Path == path })
 	return &f.Files.v[i]
+}
+
+func (f *Facts) disk(path string) *Disk {
+	i := slices.IndexFunc(f.Disks.v, func(d Disk) bool { return d.Path == path })
+	return &f.Disks.v[i]
 }
 
 func (f *Facts) container(name string) *Container {
@@ -293,6 +305,31 @@ func TestJudge(t *testing.T) {
 		{StoreSpace, "a file system without inodes", func(f facts, _ want) { f.StoreSpace.v.Inodes, f.StoreSpace.v.FreeInodes = 0, 0 }, p, "MiB"},
 		{StoreSpace, "not read", func(f facts, _ want) { gone(&f.StoreSpace) }, u, "in time"},
 
+		{Architecture, "right", func(facts, want) {}, p, "aarch64"},
+		{Architecture, "another", func(f facts, _ want) { f.Arch = read("x86_64") }, d, "x86_64"},
+		{Architecture, "not asked", func(_ facts, e want) { e.Architecture = "" }, u, "not known"},
+		{Architecture, "not read", func(f facts, _ want) { gone(&f.Arch) }, u, "in time"},
+		{Memory, "enough", func(facts, want) {}, p, "6144 MiB"},
+		{Memory, "just enough", func(f facts, _ want) { f.Memory = read(uint64(5 << 30)) }, p, "5120 MiB"},
+		{Memory, "too little", func(f facts, _ want) { f.Memory = read(uint64(5<<30 - 1)) }, d, "5119 MiB"},
+		{Memory, "not asked", func(_ facts, e want) { e.MinMemory = 0 }, u, "not known"},
+		{Memory, "not read", func(f facts, _ want) { gone(&f.Memory) }, u, "in time"},
+		{RootLabel, "right", func(facts, want) {}, p, `"cloudimg-rootfs" on /dev/sda1`},
+		{RootLabel, "another", func(f facts, _ want) { f.disk("/dev/sda1").Label = "root" }, d, `"root" on /dev/sda1`},
+		{RootLabel, "none", func(f facts, _ want) { f.disk("/dev/sda1").Label = "" }, d, `"" on /dev/sda1`},
+		{RootLabel, "on two", func(f facts, _ want) { f.disk("/dev/sda15").Label = "cloudimg-rootfs" }, d, `"/dev/sda1", "/dev/sda15"`},
+		{RootLabel, "no root", func(f facts, _ want) { f.disk("/dev/sda1").Mountpoints = nil }, u, "no disk is mounted on /"},
+		{RootLabel, "not asked", func(_ facts, e want) { e.RootLabel = "" }, u, "not known"},
+		{RootLabel, "not read", func(f facts, _ want) { gone(&f.Disks) }, u, "in time"},
+		{ESP, "right", func(facts, want) {}, p, `/dev/sda15, "vfat" of 100 MiB, 90 MiB free`},
+		{ESP, "another label", func(f facts, _ want) { f.disk("/dev/sda15").Label = "EFI" }, d, `"EFI" on /dev/sda15`},
+		{ESP, "on two", func(f facts, _ want) { f.disk("/dev/sda").Label = "UEFI" }, d, `"/dev/sda", "/dev/sda15"`},
+		{ESP, "no FAT", func(f facts, _ want) { f.disk("/dev/sda15").Type = "ext4" }, d, `"ext4"`},
+		{ESP, "too small", func(_ facts, e want) { e.MinESP = 101 << 20 }, d, "100 MiB"},
+		{ESP, "too full", func(_ facts, e want) { e.MinESPFree = 91 << 20 }, d, "90 MiB free"},
+		{ESP, "not mounted", func(f facts, _ want) { f.disk("/dev/sda15").Free = nil }, u, "not mounted"},
+		{ESP, "not asked", func(_ facts, e want) { e.ESPLabel = "" }, u, "not known"},
+		{ESP, "not read", func(f facts, _ want) { gone(&f.Disks) }, u, "in time"},
 		{Clock, "right", func(facts, want) {}, p, "0s"},
 		{Clock, "a part of a second", func(_ facts, e want) { e.Now = at.Add(5*time.Second + 900*time.Millisecond) }, p, "-5s"},
 		{Clock, "behind", func(f facts, _ want) { f.Now = read(at.Add(-6 * time.Second)) }, d, "-6s"},
@@ -408,7 +445,8 @@ func TestEveryFactIsNeeded(t *testing.T) {
 	before := proven(document(t, whole))
 	tail := []string{tailnet.State, tailnet.Online, tailnet.Key, tailnet.Health}
 	needs := map[string][]string{
-		"text": slices.Concat([]string{HostIdentity, BootID, BootedSystem, System, LiveSystem, Generation, Kernel, LoaderDefault, K3sNode, K3sWorkloads, K3sContainers, BootSpace, StoreSpace, Clock}, tail),
+		"text": slices.Concat([]string{HostIdentity, BootID, BootedSystem, System, LiveSystem, Generation, Kernel, LoaderDefault, K3sNode, K3sWorkloads, K3sContainers, BootSpace, StoreSpace, Clock, Architecture, Memory}, tail),
+		"disk": {RootLabel, ESP},
 		"k3s":  {K3sNode, K3sWorkloads, K3sContainers}, "systemd": {SystemState, FailedUnits, Units}, "tailscale": tail,
 		"ports": {Ports}, "secrets": {Secrets, AgeKey}, "sshd": {RootLoginConfig}, "oci": {HostIdentity},
 	}

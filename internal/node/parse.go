@@ -24,6 +24,12 @@ type Facts struct {
 	Hostname, MachineID, BootID, Kernel, Arch, OS Value[string]
 	// InstanceID is Oracle's OCID, by the instance's own metadata service.
 	InstanceID Value[string]
+	// Memory is in bytes.
+	Memory Value[uint64]
+	// Way is how far the machine is on its way to NixOS.
+	Way Value[Way]
+	// Disks are the file systems of its disks.
+	Disks Value[[]Disk]
 	// Now is the node's clock, and Boot when it was started by that clock.
 	Now, Boot Value[time.Time]
 
@@ -85,6 +91,7 @@ func Parse(data []byte) (*Facts, error) {
 	f.Files = convert(facts["secrets"], parseFiles)
 	f.SSHD = convert(facts["sshd"], parseSSHD)
 	f.InstanceID = convert(facts["oci"], parseOCID)
+	f.Disks = convert(facts["disk"], parseDisks)
 	f.ports(facts["ports"])
 	return f, nil
 }

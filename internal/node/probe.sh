@@ -1,8 +1,8 @@
 #!/bin/sh
 # What a running node says about itself, in one JSON document on stdout.
 #   probe.sh GROUPS UNITS PORTS [ROOT]
-# GROUPS are some of: host system loader space systemd tailscale k3s ports
-# secrets sshd oci. ROOT is put before every path; it is empty but in tests.
+# GROUPS are some of: host machine system loader space disk systemd tailscale
+# k3s ports secrets sshd oci. ROOT is put before every path; it is empty but in tests.
 # Runs as root, under any POSIX sh. Every output is base64, so nothing that is
 # read here can break the document. "complete" comes last.
 set -u
@@ -62,6 +62,19 @@ host() {
 	done <"$root/etc/os-release"
 }
 
+# What the machine is, and how far it is on its way to NixOS.
+machine() {
+	while read -r key v rest; do
+		case $key in MemTotal:) printf 'memory=%s %s\n' "$v" "$rest" ;; esac
+	done <"$root/proc/meminfo"
+	while IFS= read -r v; do
+		case $v in VARIANT_ID=installer | VARIANT_ID='"installer"') echo way=installer ;; esac
+	done <"$root/etc/os-release"
+	[ -e "$root/etc/NIXOS" ] && echo way=nixos
+	[ -e "$root/etc/NIXOS_LUSTRATE" ] && echo way=lustrate
+	echo way=
+}
+
 system() {
 	real booted "$root/run/booted-system"
 	real current "$root/run/current-system"
@@ -112,7 +125,7 @@ space() {
 }
 
 text() {
-	for g in host system loader space; do
+	for g in host machine system loader space; do
 		if asked "$g"; then $g; fi
 	done
 	echo end=
@@ -168,8 +181,9 @@ if asked sshd; then # it wants to be called by its full path
 	fact sshd 256 timeout -k 1 5 "${v:-sshd}" -T -C "user=root,host=$client,addr=$client,laddr=$server,lport=$port"
 fi
 asked oci && fact oci 16 timeout -k 1 5 curl -sSf -m 2 -H 'Authorization: Bearer Oracle' http://169.254.169.254/opc/v2/instance/id
+asked disk && fact disk 256 timeout -k 1 5 lsblk --json --bytes --output PATH,LABEL,FSTYPE,SIZE,FSAVAIL,MOUNTPOINTS
 asked secrets && fact secrets 1024 secrets
-case $groups in *' host '* | *' system '* | *' loader '* | *' space '*) fact text 512 text ;; esac
+case $groups in *' host '* | *' machine '* | *' system '* | *' loader '* | *' space '*) fact text 512 text ;; esac
 asked loader && [ -z "$esp" ] && fact grub 256 head -c 65536 "$root/boot/grub/grub.cfg"
 wait
 

@@ -57,6 +57,8 @@ func newRig(t testing.TB) *rig {
 		"proc/sys/kernel/hostname":           "edge-1\n",
 		"proc/sys/kernel/osrelease":          release + "\n",
 		"proc/sys/kernel/arch":               "aarch64\n",
+		"proc/meminfo":                       "MemTotal:        5981292 kB\nMemFree:         1 kB\n",
+		"etc/NIXOS":                          "",
 		"etc/machine-id":                     machine + "\n",
 		"etc/os-release":                     "NAME=NixOS\nID=nixos\nVERSION_ID=\"25.11\"\n",
 		"boot/loader/loader.conf":            "timeout 5\ndefault nixos-generation-42.conf\neditor no\n",
@@ -88,9 +90,18 @@ esac`)
 END`)
 	r.fake("kubectl", "cat <<'END'\n"+clusterJSON(time.Now().Add(-time.Minute))+"\nEND")
 	r.fake("sshd", `printf 'port 22\npermitrootlogin no\npasswordauthentication no\nkbdinteractiveauthentication no\npermitemptypasswords no\n'`)
+	r.fake("lsblk", "cat <<'END'\n"+lsblkJSON+"\nEND")
 	r.fake("curl", "printf ocid1.instance.oc1.eu.abc")
 	return r
 }
+
+// lsblkJSON is what lsblk (util-linux 2.38) prints of a disk with two
+// partitions.
+const lsblkJSON = `{"blockdevices": [
+  {"path":"/dev/loop0","label":null,"fstype":"squashfs","size":4096,"fsavail":"0","mountpoints":["/snap/core/1"]},
+  {"path":"/dev/sda","label":null,"fstype":null,"size":50010783744,"fsavail":null,"mountpoints":[null],"children":[
+    {"path":"/dev/sda1","label":"cloudimg-rootfs","fstype":"ext4","size":49893326336,"fsavail":40000000000,"mountpoints":["/nix/store","/"]},
+    {"path":"/dev/sda15","label":"UEFI","fstype":"vfat","size":104857600,"fsavail":94371840,"mountpoints":["/boot/efi"]}]}]}`
 
 func entryOf(n int) string { return fmt.Sprintf("nixos-generation-%d.conf", n) }
 
@@ -178,7 +189,7 @@ exec "$@"`, strings.Join(commands, " "), realtools.Path(r.t, "timeout")))
 }
 
 // all are the probe's groups.
-var all = []string{"host", "system", "loader", "space", "systemd", "tailscale", "k3s", "ports", "secrets", "sshd", "oci"}
+var all = []string{"host", "machine", "system", "loader", "space", "systemd", "tailscale", "k3s", "ports", "secrets", "sshd", "disk", "oci"}
 
 // expect is what the rig's node is.
 func (r *rig) expect() Expect {
@@ -188,6 +199,8 @@ func (r *rig) expect() Expect {
 	e.Units, e.Ports, e.Secrets = []string{"k3s.service", "sshd.service"}, []int{r.port}, []string{"restic/password", "rustdesk-key"}
 	e.MinBootFree, e.MinStoreFree = 1, 1
 	e.Now, e.MaxSkew = time.Now(), time.Minute
+	e.Architecture, e.MinMemory = "aarch64", 5<<30
+	e.RootLabel, e.ESPLabel, e.MinESP, e.MinESPFree = "cloudimg-rootfs", "UEFI", 90<<20, 40<<20
 	return e
 }
 
