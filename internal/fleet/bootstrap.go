@@ -60,14 +60,18 @@ func (d *Deployment) bootstrap(ctx context.Context, t *target, name string, stat
 		return nil
 	}
 	t.result.Checks = append(t.result.Checks, keys...)
-	pins, err := colmena.WriteSSHConfig(d.Dir, []colmena.Pin{{Name: name, Host: t.facts.TargetHost, HostKey: t.conn.HostKey(), IdentityFile: d.Spec.IdentityFile}}, userConfig(d.Spec))
+	if done, err := d.booted(ctx, t); err != nil || done {
+		return err
+	}
+	// The hive's own address is often one that only the new system has.
+	pins, err := colmena.WriteSSHConfig(d.Dir, []colmena.Pin{{Name: name, Host: t.Target.Host, HostKey: t.conn.HostKey(), IdentityFile: d.Spec.IdentityFile}}, userConfig(d.Spec))
 	if err != nil {
 		return err
 	}
 	d.Colmena.SSHConfig = pins
 	d.Log.Logf("%s: nixos-rebuild switches it to %s and installs the boot loader", name, t.facts.System)
 	t.result.Outcome = nixos.Refused // until it is known better
-	failed := d.fenced(func() error { return d.Colmena.Bootstrap(ctx, name, user+"@"+t.facts.TargetHost) })
+	failed := d.fenced(func() error { return d.Colmena.Bootstrap(ctx, name, user+"@"+t.Target.Host) })
 	// Whatever it said: what counts is what the host is on, seen as the user
 	// that remains.
 	if d.Spec.User == "" && t.facts.TargetUser != "" {
@@ -101,4 +105,18 @@ func (d *Deployment) bootstrap(ctx context.Context, t *target, name string, stat
 		t.result.Checks = append(t.result.Checks, verdict.Refuse("system-live", "the system "+t.facts.System, fmt.Sprintf("%.200q", now.Current), "run it again").Check)
 	}
 	return nil
+}
+
+// booted reports whether an earlier run came to the end: the host is on its
+// first system, boots it, and lets in who remains.
+func (d *Deployment) booted(ctx context.Context, t *target) (bool, error) {
+	if t.before.Current != t.facts.System || t.before.Profile != t.facts.System || t.facts.TargetUser != "" && t.Target.User != t.facts.TargetUser {
+		return false, nil
+	}
+	checks := d.look(ctx, t, t.conn, d.Policy)
+	if verdict.Of(checks) != verdict.Proven {
+		return false, nil // whatever is missing: switching again is what mends it
+	}
+	t.result.Outcome, t.result.Checks = nixos.Unchanged, append(t.result.Checks, checks...)
+	return true, nil
 }

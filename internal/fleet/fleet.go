@@ -8,6 +8,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -47,6 +48,8 @@ type Spec struct {
 	// Tailnet is the command line on the runner; nil if the nodes are not
 	// reached through a tailnet.
 	Tailnet *tailnet.CLI
+	// OffTailnet says why not, as the report shows it: "tailnet: off" if empty.
+	OffTailnet string
 	// KeyMargin is how much longer tailnet keys must be valid.
 	KeyMargin time.Duration
 }
@@ -64,6 +67,23 @@ type Member struct {
 
 	spec *Spec
 }
+
+// Member is one of the spec's nodes, by what the inputs and the handoff say of
+// it; a hive may know more.
+func (s *Spec) Member(name string) (*Member, error) {
+	m, wrong := s.member(name, "", "", 0, nil)
+	if m == nil {
+		var errs []error
+		for _, c := range wrong {
+			errs = append(errs, &verdict.Refusal{Check: c})
+		}
+		return nil, errors.Join(errs...)
+	}
+	return m, nil
+}
+
+// Options are those of a connection to the node.
+func (m *Member) Options() sshx.Options { return m.options() }
 
 // Log is where a fleet's work is shown: our own words, and fences for foreign
 // ones.
@@ -140,7 +160,7 @@ func (m *Member) connected(c *sshx.Conn) []verdict.Check {
 	checks := []verdict.Check{{ID: "ssh", Verdict: verdict.Proven, Wanted: "a login on the host with the known key", Got: c.Host()}}
 	if m.Peer == nil { // the operator said so, and the report does too
 		return append(checks, verdict.Check{
-			ID: TailnetPath, Verdict: verdict.Unproven, Wanted: "a connection through the tailnet", Got: "one to " + c.RemoteAddr().String(), Waived: "tailnet: off",
+			ID: TailnetPath, Verdict: verdict.Unproven, Wanted: "a connection through the tailnet", Got: "one to " + c.RemoteAddr().String(), Waived: first(m.spec.OffTailnet, "tailnet: off"),
 		})
 	}
 	return append(checks, m.tailnetPath(c))

@@ -123,7 +123,7 @@ func (r *resolver) route(t Target, direct bool, jumps int) ([]Hop, error) {
 	}
 	var way []Hop
 	for i, jump := range t.Jump {
-		hops, err := r.route(inherit(jump, t), i > 0, jumps-1)
+		hops, err := r.route(r.inherit(jump, t), i > 0, jumps-1)
 		if err != nil {
 			return nil, err
 		}
@@ -139,14 +139,15 @@ func (r *resolver) route(t Target, direct bool, jumps int) ([]Hop, error) {
 	return append(way, hop), err
 }
 
-// inherit gives a jump what it does not say itself. The pinned keys are the
-// target's own and never a jump's.
-func inherit(jump, t Target) Target {
+// inherit gives a jump what neither it nor ssh_config says for it: a bastion's
+// key is often one that only it takes. The pinned keys are the target's own and
+// never a jump's.
+func (r *resolver) inherit(jump, t Target) Target {
 	jump.Env, jump.Config = t.Env, t.Config
-	if len(jump.KnownHosts) == 0 {
+	if len(jump.KnownHosts) == 0 && r.get(jump.Host, "UserKnownHostsFile") == "" {
 		jump.KnownHosts = t.KnownHosts
 	}
-	if len(jump.IdentityFiles) == 0 {
+	if len(jump.IdentityFiles) == 0 && r.get(jump.Host, "IdentityFile") == "" {
 		jump.IdentityFiles = t.IdentityFiles
 	}
 	if jump.Passphrase == nil {
@@ -174,7 +175,7 @@ func (r *resolver) proxyJump(t Target, jumps int) ([]Hop, error) {
 		if err != nil {
 			return nil, refuseConfig(fmt.Errorf("ProxyJump of %q: %w", t.Host, err))
 		}
-		hops, err := r.route(inherit(jump, t), i > 0, jumps-1)
+		hops, err := r.route(r.inherit(jump, t), i > 0, jumps-1)
 		if err != nil {
 			return nil, err
 		}
