@@ -16,7 +16,7 @@ import (
 // so it is done node by node, and afterwards the user of the hive has to get in
 // and all checks have to hold.
 func (d *Deployment) Bootstrap(ctx context.Context) ([]*NodeResult, []verdict.Check, error) {
-	d.Goal = nixos.Switch
+	d.Goal, d.fresh = nixos.Switch, true
 	facts, err := d.evaluate(ctx)
 	if err != nil {
 		return nil, nil, err

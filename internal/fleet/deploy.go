@@ -38,6 +38,8 @@ type Deployment struct {
 	// Dir is for the files of this run.
 	Dir string
 	Log Log
+
+	fresh bool // the nodes may not have got their names yet
 }
 
 // Deploy carries the nodes to the systems that the hive says they should be.

@@ -32,6 +32,12 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	t.result.Address = c.RemoteAddr().String()
 	// Which machine it is can't be waived where something is done to it.
 	policy := node.Policy{Set: []string{node.HostIdentity, node.BootSpace, node.StoreSpace}}
+	if d.fresh && t.Expect.MachineID+t.Expect.InstanceID != "" {
+		// The name is the hive's to give, and it has not given it yet.
+		expect := t.Expect
+		defer func() { t.Expect = expect }()
+		t.Expect.Hostname = ""
+	}
 	asked := node.Policy{Set: append(slices.Clone(policy.Set), node.System, node.LoaderDefault, node.FailedUnits)}
 	expect := t.expect(d.Expect)
 	checks := t.connected(c)
@@ -168,6 +174,10 @@ func (d *Deployment) committed(t *target) (node.Policy, node.Expect) {
 	}
 	return policy, expect
 }
+
+// UserConfig is the path of the ssh_config from which all that is not pinned is
+// taken, "" for none.
+func (d *Deployment) UserConfig() string { return userConfig(d.Spec) }
 
 // userConfig is the ssh_config that the rest is taken from, as sshx does.
 func userConfig(s *Spec) string {

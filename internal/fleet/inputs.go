@@ -27,16 +27,33 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// ReadSpec reads the inputs that say which nodes are meant and how they are
-// reached. What is wrong with them is recorded in in.
+// ReadSpec reads the inputs that say which nodes are meant, who logs in, and how
+// they are reached through a tailnet. What is wrong with them is recorded in
+// in.
 func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
-	s := &Spec{
-		Nodes: words(in.Text("nodes")), User: in.Text("user"), IdentityFile: in.KeyFile("identity_file"), SSHConfig: home(a, in.Text("ssh_config")),
-		Env: a.Environ(), Connect: in.Duration("connect_timeout", time.Second, 10*time.Minute), Parallel: in.Int("max_parallel", 1, 256),
-		KeyMargin: in.Duration("key_margin", 0, 365*24*time.Hour),
-	}
+	s := ReadWay(in, a, "nodes")
+	s.User, s.Parallel, s.KeyMargin = in.Text("user"), in.Int("max_parallel", 1, 256), in.Duration("key_margin", 0, 365*24*time.Hour)
 	if s.User != "" && !userForm.MatchString(s.User) {
 		in.Wrong("user", "the name of a login user", fmt.Sprintf("%q", s.User), "correct the input user")
+	}
+	path := in.Text("tailscale_path")
+	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil {
+		found, err := tailnet.Find(path)
+		if err != nil {
+			in.Wrong("tailscale_path", "the command line of Tailscale on the runner", fmt.Sprintf("none as %q", first(path, "tailscale")), "install Tailscale there, or set tailnet: off if the nodes are reached another way")
+		} else {
+			s.Tailnet = &tailnet.CLI{Path: found, Env: tailnet.Environ(a.Environ()), Timeout: 15 * time.Second}
+		}
+	}
+	return s
+}
+
+// ReadWay reads the inputs that say which nodes are meant, by the input of the
+// given name, and how SSH finds them.
+func ReadWay(in *action.Inputs, a *action.Action, nodes string) *Spec {
+	s := &Spec{
+		Nodes: words(in.Text(nodes)), IdentityFile: in.KeyFile("identity_file"), SSHConfig: home(a, in.Text("ssh_config")),
+		Env: a.Environ(), Connect: in.Duration("connect_timeout", time.Second, 10*time.Minute), Parallel: 1,
 	}
 	readable(in, "ssh_config", s.SSHConfig)
 	s.Hosts = pairs(in, "hosts", address)
@@ -53,27 +70,18 @@ func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
 		}
 	}
 	if len(s.Nodes) == 0 && in.Err() == nil {
-		in.Wrong("nodes", "the names of the nodes, or a handoff that has some", "nothing", "set the input nodes, or handoff_path")
+		in.Wrong(nodes, "the names of the nodes, or a handoff that has some", "nothing", "set the input "+nodes+", or handoff_path")
 	}
 	for i, name := range s.Nodes {
 		if err := colmena.CheckName(name); err != nil {
-			in.Wrong("nodes", "names of nodes", err.Error(), "name each node in full, by commas, blanks or lines")
+			in.Wrong(nodes, "names of nodes", err.Error(), "name each node in full, by commas, blanks or lines")
 		} else if slices.Contains(s.Nodes[:i], name) {
-			in.Wrong("nodes", "each node once", fmt.Sprintf("%q twice", name), "correct the input nodes")
+			in.Wrong(nodes, "each node once", fmt.Sprintf("%q twice", name), "correct the input "+nodes)
 		}
 	}
 	s.among(in, "hosts", names(s.Hosts))
 	s.among(in, "machine_ids", names(s.MachineIDs))
 	s.among(in, "host_keys", names(s.HostKeys))
-	path := in.Text("tailscale_path")
-	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil {
-		found, err := tailnet.Find(path)
-		if err != nil {
-			in.Wrong("tailscale_path", "the command line of Tailscale on the runner", fmt.Sprintf("none as %q", first(path, "tailscale")), "install Tailscale there, or set tailnet: off if the nodes are reached another way")
-		} else {
-			s.Tailnet = &tailnet.CLI{Path: found, Env: tailnet.Environ(a.Environ()), Timeout: 15 * time.Second}
-		}
-	}
 	return s
 }
 
