@@ -196,6 +196,26 @@ func (in *Inputs) WorkspaceDir(name string) string {
 	return filepath.Clean(path)
 }
 
+// WorkspaceFile returns the absolute path of an existing regular file that lies
+// in the checkout; a relative path is taken from there.
+func (in *Inputs) WorkspaceFile(name string) string {
+	v := in.Text(name)
+	if v == "" {
+		return ""
+	}
+	root := in.a.Workspace()
+	path := v
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(root, path)
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || !files.Inside(root, path) {
+		in.Wrong(name, "a file in the checkout "+root, fmt.Sprintf("%q", v), "check it out before this step, or correct the input "+name)
+		return ""
+	}
+	return filepath.Clean(path)
+}
+
 // RunnerPath returns an absolute path outside everything that the runner
 // deletes with the job. The file need not exist.
 func (in *Inputs) RunnerPath(name string) string {

@@ -138,7 +138,7 @@ func TestFirstUseBuildsAndLaterUsesLookUp(t *testing.T) {
 		t.Errorf("%d builds, want one for each action", n)
 	}
 	how, _ := os.ReadFile(tr.builds)
-	for _, part := range []string{"CGO_ENABLED=0 ", " -trimpath ", " -buildvcs=false ", " -ldflags=-s -w "} {
+	for _, part := range []string{"CGO_ENABLED=0 ", " -trimpath ", " -buildvcs=false ", " -tags=nethttpomithttp2 ", " -ldflags=-s -w "} {
 		if !strings.Contains(string(how), part) {
 			t.Errorf("built without %s: %s", part, how)
 		}

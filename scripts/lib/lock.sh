@@ -120,7 +120,7 @@ build() {
 		export CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOTMPDIR=$partial/tmp
 		GOOS=$(go env GOHOSTOS) GOARCH=$(go env GOHOSTARCH)
 		export GOOS GOARCH
-		exec go build -trimpath -buildvcs=false -ldflags="-s -w ${EXTRA_LDFLAGS-}" -o "$partial/bin/" "$@"
+		exec go build -trimpath -buildvcs=false -tags="${EXTRA_TAGS-}" -ldflags="-s -w ${EXTRA_LDFLAGS-}" -o "$partial/bin/" "$@"
 	) </dev/null >"$partial/log" 2>&1 &
 	pid=$!
 	# A cancelled job gives the build no time: nothing of it is of use.
