@@ -1,0 +1,15 @@
+// Command sops-secrets is the action of that name: do the secrets decrypt, and
+// are the needed ones there?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }
