@@ -66,7 +66,9 @@ func (r *rig) calls(j *jobtest.Job) map[string]int {
 // must runs it and wants it to be green.
 func (r *rig) must(j *jobtest.Job) {
 	r.t.Helper()
-	if out, err := r.run(j, "-o", os.DevNull, "-e", "trace=none"); err != nil {
+	cmd := exec.Command(r.binary)
+	cmd.Env = j.Environ()
+	if out, err := cmd.CombinedOutput(); err != nil {
 		r.t.Fatalf("%v\n%s", err, out)
 	}
 }
