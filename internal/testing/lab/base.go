@@ -97,16 +97,38 @@ func bootstrap(dir string) error {
 
 // furnishing is run in the tree; it is part of what names the base.
 const furnishing = `set -eu
-useradd --create-home --shell /bin/bash nixos
-systemctl -q enable nix-daemon.socket tailscaled k3s lab-metadata ssh
+rm -rf /var/lib/apt/lists/* /var/log/journal
+systemctl -q enable nix-daemon.socket lab-metadata ssh
 systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer \
 	systemd-timesyncd.service console-getty.service getty.target systemd-resolved.service systemd-update-utmp-runlevel.service
-mkdir -p /usr/local/lab /var/lib/lab /var/log/journal
+mkdir -p /usr/local/lab /var/lib/lab /etc/lab
+for name in lsblk findmnt; do ln -s /usr/local/lab/labhost /usr/local/bin/$name; done
+share=/usr/local/share/lab
+cp --remove-destination $share/os-release /etc/os-release
+: >/etc/NIXOS
+# What only a node's system brings is kept once more for hosts that are none
+# yet, and so are /etc and /var without it, as NixOS has them on an empty disk.
+cat >$share/node.list <<END
+etc/systemd/system/k3s.service
+etc/systemd/system/tailscaled.service
+etc/systemd/system/multi-user.target.wants/k3s.service
+etc/systemd/system/multi-user.target.wants/tailscaled.service
+etc/rancher
+etc/sudoers.d/nixos
+etc/ssh/sshd_config.d/lab.conf
+usr/local/bin/k3s
+usr/local/bin/kubectl
+usr/local/bin/tailscale
+END
+tar -C / --exclude-from=$share/node.list --exclude=var/lib/dpkg -cf $share/etc.tar etc var
+useradd --create-home --shell /bin/bash nixos
+systemctl -q enable tailscaled k3s
 for name in k3s kubectl tailscale; do ln -s /usr/local/lab/labhost /usr/local/bin/$name; done
-rm -rf /var/log/journal
+install -d -m 0700 /etc/rancher/k3s
+tar -C / -T $share/node.list -cf $share/node.tar
+echo node >/etc/lab/kind
 system=$(` + buildCommand + ` --argstr label 1 --argstr kernel "$(uname -r)")
 NIX_REMOTE='' nix-env -p /nix/var/nix/profiles/system --set "$system"
-install -d -m 0700 /etc/rancher/k3s
 `
 
 // furnish makes of a Debian tree what the hosts share: units, users, and the

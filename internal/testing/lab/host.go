@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	_ "embed" // the supervisor
 	"encoding/json"
 	"fmt"
 	"net"
@@ -19,9 +20,13 @@ import (
 type Host struct {
 	Name    string
 	Address string // IPv4, on the lab's bridge
+	// Public is a second address, behind a door that is closed: see Door.
+	Public  string
 	HostKey string // its public ed25519 key, as in a .pub file
-	// MachineID is the content of its /etc/machine-id.
+	// MachineID is the content of its /etc/machine-id, as it was made.
 	MachineID string
+	// Bare is set if it was made without NixOS.
+	Bare bool
 
 	lab    *Lab
 	number int
@@ -32,123 +37,23 @@ type Host struct {
 // patience is for what a host does in well under a second.
 const patience = 60 * time.Second
 
-func (l *Lab) host(name string, number int) *Host {
+func (l *Lab) host(name string, number int, bare bool) *Host {
 	return &Host{
-		Name: name, Address: fmt.Sprintf("198.18.%d.%d", l.number, 10+number),
+		Name: name, Address: fmt.Sprintf("198.18.%d.%d", l.number, 10+number), Public: fmt.Sprintf("198.19.%d.%d", l.number, 10+number), Bare: bare,
 		lab: l, number: number, dir: filepath.Join(l.dir, "hosts", name), netns: fmt.Sprintf("ea%d-%s", l.number, name),
 	}
 }
 
 func (h *Host) path(name string) string { return filepath.Join(h.dir, name) }
 
-// make lays out the host's disk and network.
-func (h *Host) make() error {
-	for _, dir := range []string{"upper", "work", "root", "boot"} {
-		if err := os.MkdirAll(h.path(dir), 0o755); err != nil {
-			return err
-		}
-	}
-	overlay := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", h.lab.base, h.path("upper"), h.path("work"))
-	veth := fmt.Sprintf("ea%dh%d", h.lab.number, h.number)
-	for _, c := range [][]string{
-		{"mount", "-t", "overlay", "overlay", "-o", overlay, h.path("root")},
-		{"mount", "-t", "tmpfs", "-o", "size=96m,mode=0755", "tmpfs", h.path("boot")}, // as small as Oracle's ESP; it outlives a reboot
-		{"ip", "netns", "add", h.netns},
-		{"ip", "link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", h.netns},
-		{"ip", "link", "set", veth, "master", h.lab.bridge(), "up"},
-		{"ip", "-n", h.netns, "link", "set", "lo", "up"},
-	} {
-		if _, err := run(c[0], c[1:]...); err != nil {
-			return err
-		}
-	}
-	etc := filepath.Join(h.path("root"), "etc")
-	key := filepath.Join(etc, "ssh/ssh_host_ed25519_key")
-	if _, err := run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", h.Name, "-f", key); err != nil {
-		return err
-	}
-	operator, err := os.ReadFile(h.lab.Key + ".pub")
-	if err != nil {
-		return err
-	}
-	id, err := os.ReadFile("/proc/sys/kernel/random/uuid")
-	if err != nil {
-		return err
-	}
-	for path, text := range map[string]string{
-		"etc/hostname":    h.Name + "\n",
-		"etc/hosts":       "127.0.0.1 localhost\n127.0.1.1 " + h.Name + "\n", // else sudo asks for it
-		"etc/machine-id":  strings.ReplaceAll(string(id), "-", ""),
-		"etc/resolv.conf": "",
-		"etc/lab/network": fmt.Sprintf("ip link set eth0 up && ip addr replace %s/24 dev eth0 && ip route replace default via %s\n", h.Address, h.lab.gateway()),
-	} {
-		path = filepath.Join(h.path("root"), path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	// What the installation of the first generation does: the boot loader.
-	script := `set -eu
-install -d -m 0700 -o nixos -g nixos /home/nixos/.ssh
-cat >/home/nixos/.ssh/authorized_keys
-chown nixos:nixos /home/nixos/.ssh/authorized_keys; chmod 600 /home/nixos/.ssh/authorized_keys
-`
-	cmd := exec.Command("chroot", h.path("root"), "/bin/sh", "-c", script)
-	cmd.Stdin = bytes.NewReader(operator)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("making %s: %w: %s", h.Name, err, out)
-	}
-	if _, err := run("mount", "--bind", h.path("boot"), filepath.Join(h.path("root"), "boot")); err != nil {
-		return err
-	}
-	if _, err := run("chroot", h.path("root"), "/bin/sh", "-c", "/nix/var/nix/profiles/system/bin/switch-to-configuration boot"); err != nil {
-		return err
-	}
-	if _, err := run("umount", filepath.Join(h.path("root"), "boot")); err != nil {
-		return err
-	}
-	return h.read()
-}
-
-// read takes from the host's disk what it is known by.
-func (h *Host) read() error {
-	key, err := os.ReadFile(filepath.Join(h.path("root"), "etc/ssh/ssh_host_ed25519_key.pub"))
-	if err != nil {
-		return err
-	}
-	id, err := os.ReadFile(filepath.Join(h.path("root"), "etc/machine-id"))
-	if err != nil {
-		return err
-	}
-	h.HostKey, h.MachineID = strings.TrimSpace(string(key)), strings.TrimSpace(string(id))
-	return nil
-}
-
-// supervisor runs the container again when it reboots (exit code 133), in a
-// session of its own. It waits with that while there is a file "hold". Without
-// a control group of its own a host would share its units' with the others, and
-// a "systemctl kill" on one would kill on all; without a time namespace its
-// uptime would be this machine's.
-const supervisor = `cd "$1" || exit 1
-for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
-	[ -e "$tree/cgroup.procs" ] && mkdir -p "$tree/$2" && echo $$ >"$tree/$2/cgroup.procs"
-done 2>/dev/null
-while :; do
-	while [ -e hold ]; do sleep 0.02; done
-	read -r up _ </proc/uptime
-	unshare --time --monotonic="-${up%.*}" --boottime="-${up%.*}" \
-		systemd-nspawn -q -D root --boot --register=no --keep-unit --network-namespace-path=/run/netns/"$2" --resolv-conf=off \
-		--link-journal=no --machine="$2" --hostname="$3" --console=pipe --capability=CAP_NET_ADMIN --bind="$1/boot:/boot" --bind-ro="$4:/usr/local/lab" \
-		</dev/null >>console 2>&1
-	[ $? = 133 ] || exit 0
-done`
+// supervisor is what the host runs on; see there.
+//
+//go:embed supervisor.sh
+var supervisor string
 
 func (h *Host) start() {
 	os.Remove(h.path("hold")) // it may not be there
-	cmd := exec.Command("/bin/sh", "-c", supervisor, "lab", h.dir, h.netns, h.Name, h.lab.bin)
+	cmd := exec.Command("/bin/sh", "-c", supervisor, "lab", h.dir, h.netns, h.Name, h.lab.bin, h.lab.base)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// An environment of its own: nspawn takes settings from it.
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_NSPAWN_TMPFS_TMP=0"}
@@ -243,14 +148,16 @@ func (h *Host) leader() (int, error) {
 				}
 			}
 		}
-		if !alive(string(data)) || h.held() {
+		if !alive(string(data)) || h.Held() {
 			break
 		}
 	}
 	return 0, fmt.Errorf("%s does not run", h.Name)
 }
 
-func (h *Host) held() bool {
+// Held says whether the host stays off until Release: after Hold, by a fault of
+// State.Transition, or because there is nothing on its disk to boot.
+func (h *Host) Held() bool {
 	_, err := os.Stat(h.path("hold"))
 	return err == nil
 }
@@ -272,6 +179,43 @@ func (h *Host) Release() error { return os.Remove(h.path("hold")) }
 func (h *Host) Cut() error  { return h.link("down") }
 func (h *Host) Mend() error { return h.link("up") }
 
+// Door opens or closes the way to the host's public address, as a cloud's
+// security list does: what comes to a closed one is dropped without a word. It
+// is in the host's network and not in the host, so that no reboot and no
+// system of its own changes it.
+func (h *Host) Door(open bool) error {
+	have, err := run("ip", "-n", h.netns, "rule", "list", "pref", "5")
+	if err != nil || (have == "") == open {
+		return err
+	}
+	verb := "add"
+	if open {
+		verb = "del"
+	}
+	// Of no protocol, the rule would stop the answers to ARP too, and who
+	// knocks would soon hear that there is no such host.
+	for _, protocol := range []string{"tcp", "udp", "icmp"} {
+		if _, err := run("ip", "-n", h.netns, "rule", verb, "pref", "5", "iif", "eth0", "to", h.Public, "ipproto", protocol, "blackhole"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// User is who lets the operator in at this moment.
+func (h *Host) User() (string, error) {
+	kind, err := h.Run("cat /etc/lab/kind")
+	switch {
+	case err != nil:
+		return "", err
+	case kind == "bare":
+		return "ubuntu", nil
+	case kind == "node":
+		return "nixos", nil
+	}
+	return "root", nil // nixos-infect's first system, and the installer
+}
+
 // The bridge's end: the host itself may do what it likes with its own.
 func (h *Host) link(state string) error {
 	_, err := run("ip", "link", "set", fmt.Sprintf("ea%dh%d", h.lab.number, h.number), state)
@@ -284,7 +228,7 @@ func (h *Host) SetState(s State) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(h.path("root"), StateFile)
+	path := h.path("lab/state.json")
 	if err := os.WriteFile(path+".tmp", data, 0o644); err != nil {
 		return err
 	}

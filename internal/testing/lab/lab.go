@@ -4,9 +4,15 @@
 // They are containers of systemd-nspawn over one Debian base, each in a network
 // namespace of its own. It needs Linux and root.
 //
-// Doubles on a host: K3s, kubectl, tailscale and the cloud's metadata service
-// (labhost), and switch-to-configuration (nix), because a real NixOS system
-// can't be built without nixpkgs. Each says what it leaves out.
+// Doubles on a host: K3s, kubectl, tailscale, lsblk, findmnt and the cloud's
+// metadata service (labhost), and switch-to-configuration (nix), because a real
+// NixOS system can't be built without nixpkgs. Each says what it leaves out. What is
+// before a host's first process (firmware, boot loader, NixOS's initrd, kexec)
+// is supervisor.sh.
+//
+// A bare host is what a cloud hands out. It becomes NixOS by /etc/NIXOS_LUSTRATE
+// and a boot loader, or by an installer that kexec starts (package infecttest).
+// It has Nix from the start, and its /usr stays Debian's for good.
 package lab
 
 import (
@@ -29,7 +35,7 @@ import (
 type Lab struct {
 	Hosts []*Host
 	// Key is the private key of the operator, whom every host lets in as user
-	// "nixos".
+	// "nixos", or a bare one as "ubuntu".
 	Key string
 
 	dir    string // everything of this lab
@@ -48,11 +54,22 @@ const ForPeople = "people"
 // down at its end.
 func New(t testing.TB, n int) *Lab {
 	t.Helper()
+	return fresh(t, n, Up)
+}
+
+// NewBare is New with hosts as a cloud hands them out.
+func NewBare(t testing.TB, n int) *Lab {
+	t.Helper()
+	return fresh(t, n, UpBare)
+}
+
+func fresh(t testing.TB, n int, up func(int, string) (*Lab, error)) *Lab {
+	t.Helper()
 	owner, err := mark(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Up(n, owner)
+	l, err := up(n, owner)
 	if err != nil {
 		t.Fatalf("bringing up the lab: %v", err)
 	}
@@ -71,7 +88,14 @@ func New(t testing.TB, n int) *Lab {
 
 // Up brings up n hosts for an owner: the mark of a process, or ForPeople. What
 // owners that are gone have left is removed first.
-func Up(n int, owner string) (_ *Lab, err error) {
+func Up(n int, owner string) (*Lab, error) { return up(n, owner, false) }
+
+// UpBare is Up with hosts as a cloud hands them out: a Debian without NixOS
+// and without anything of a node, user "ubuntu" with sudo, and for root a key
+// that lets in to nothing but words.
+func UpBare(n int, owner string) (*Lab, error) { return up(n, owner, true) }
+
+func up(n int, owner string, bare bool) (_ *Lab, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the lab needs root: its hosts are containers with networks of their own")
 	}
@@ -91,7 +115,7 @@ func Up(n int, owner string) (_ *Lab, err error) {
 	if err := l.allocate(owner); err != nil {
 		return nil, err
 	}
-	if err := l.fill(n); err != nil {
+	if err := l.fill(n, bare); err != nil {
 		return nil, errors.Join(err, l.Down())
 	}
 	return l, nil
@@ -131,20 +155,21 @@ func (l *Lab) allocate(owner string) error {
 	return fmt.Errorf("all numbers of labs are taken: look at %s", root)
 }
 
-func (l *Lab) fill(n int) error {
+func (l *Lab) fill(n int, bare bool) error {
 	if _, err := run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", l.Key); err != nil {
 		return err
 	}
 	bridge := l.bridge()
 	for _, args := range [][]string{
-		{"link", "add", bridge, "type", "bridge"}, {"addr", "add", l.gateway() + "/24", "dev", bridge}, {"link", "set", bridge, "up"},
+		{"link", "add", bridge, "type", "bridge"}, {"addr", "add", l.gateway() + "/24", "dev", bridge},
+		{"addr", "add", fmt.Sprintf("198.19.%d.1/24", l.number), "dev", bridge}, {"link", "set", bridge, "up"},
 	} {
 		if _, err := run("ip", args...); err != nil {
 			return err
 		}
 	}
 	for i := range n {
-		l.Hosts = append(l.Hosts, l.host(fmt.Sprintf("edge-%d", i+1), i+1))
+		l.Hosts = append(l.Hosts, l.host(fmt.Sprintf("edge-%d", i+1), i+1, bare))
 	}
 	errs := make([]error, n)
 	var all sync.WaitGroup
@@ -192,6 +217,16 @@ func remove(dir string) error {
 	for _, point := range points {
 		_, err := run("umount", "--lazy", point)
 		errs = append(errs, err)
+	}
+	// The ends of the hosts' cables out here: with its network one would go
+	// a moment later, when the next lab may have the number already.
+	links, err := filepath.Glob("/sys/class/net/ea" + number + "h*")
+	errs = append(errs, err)
+	for _, link := range links {
+		_, err := run("ip", "link", "delete", filepath.Base(link))
+		if _, gone := os.Stat(link); gone == nil {
+			errs = append(errs, err)
+		}
 	}
 	for _, h := range hosts {
 		name := "ea" + number + "-" + filepath.Base(h)
@@ -275,8 +310,11 @@ func Open() (*Lab, error) {
 			return nil, err
 		}
 		for i := range hosts {
-			h := l.host(fmt.Sprintf("edge-%d", i+1), i+1)
-			if err := h.read(); err != nil {
+			name := fmt.Sprintf("edge-%d", i+1)
+			_, err := os.Stat(filepath.Join(l.dir, "hosts", name, "bare"))
+			h := l.host(name, i+1, err == nil)
+			// On the way to another system there may be none of it.
+			if err := h.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
 			l.Hosts = append(l.Hosts, h)

@@ -26,6 +26,30 @@ type State struct {
 		Health       []string `json:"health"`
 		KeyExpiry    string   `json:"key_expiry,omitempty"` // RFC 3339; in 90 days if empty
 	} `json:"tailscale"`
+	// Disk is what lsblk and findmnt show; see labhost.
+	Disk struct {
+		// RootLabel is "cloudimg-rootfs" if empty, and none if "-".
+		RootLabel string `json:"root_label,omitempty"`
+		// ESPLabel is "UEFI" if empty, and none if "-".
+		ESPLabel string `json:"esp_label,omitempty"`
+		ESPSize  uint64 `json:"esp_size,omitempty"` // bytes; 100 MiB if 0
+		ESPFree  uint64 `json:"esp_free,omitempty"` // bytes; 90 MiB if 0
+		// ESPMissing: there is no such partition.
+		ESPMissing bool `json:"esp_missing,omitempty"`
+	} `json:"disk"`
+	// Transition is what goes wrong on the way to NixOS: at the boot that
+	// /etc/NIXOS_LUSTRATE, kexec or a formatted disk makes another system's. The
+	// machinery is supervisor.sh's; DiesInBuild is package infecttest's.
+	Transition struct {
+		DiesInBuild bool `json:"dies_in_build,omitempty"`
+		// HostKeyChanges: sshd has another key then.
+		HostKeyChanges bool `json:"host_key_changes,omitempty"`
+		// NeverBack: the host stays off, until Release.
+		NeverBack bool `json:"never_back,omitempty"`
+		// OldSystem: the boot is the old system's once more.
+		OldSystem       bool    `json:"old_system,omitempty"`
+		SlowBootSeconds float64 `json:"slow_boot_seconds,omitempty"`
+	} `json:"transition"`
 	// InstanceID is what the metadata service says; nothing if empty.
 	InstanceID string `json:"instance_id,omitempty"`
 }

@@ -11,7 +11,7 @@ import (
 	"edge-actions/internal/testing/lab"
 )
 
-const usage = `usage: scripts/lab up [N] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | reboot NAME | instance NAME OCID`
+const usage = `usage: scripts/lab up [N] [--bare] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | door NAME open|closed | reboot NAME | instance NAME OCID`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -30,7 +30,7 @@ func run(args []string) error {
 	}
 	verb, args := args[0], args[1:]
 	switch {
-	case verb == "up" && len(args) <= 1:
+	case verb == "up":
 		if l != nil {
 			return fmt.Errorf("the lab is up, with %d hosts: scripts/lab status, or down first", len(l.Hosts))
 		}
@@ -50,19 +50,29 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	return on(l, h, verb, args[1:])
+}
+
+// on does what is asked of one host.
+func on(l *lab.Lab, h *lab.Host, verb string, args []string) error {
 	switch verb {
 	case "ssh":
-		return ssh(l, h, args[1:])
+		return ssh(l, h, args)
 	case "run":
-		out, err := h.Run(strings.Join(args[1:], " "))
+		out, err := h.Run(strings.Join(args, " "))
 		fmt.Println(out)
 		return err
 	case "cut":
 		return h.Cut()
 	case "mend":
 		return h.Mend()
+	case "door":
+		if len(args) != 1 || args[0] != "open" && args[0] != "closed" {
+			return fmt.Errorf("wanted door NAME open|closed, found %q", args)
+		}
+		return h.Door(args[0] == "open")
 	case "instance":
-		s := lab.State{InstanceID: strings.Join(args[1:], "")}
+		s := lab.State{InstanceID: strings.Join(args, "")}
 		return h.SetState(s)
 	case "reboot":
 		_, err := h.Run("systemctl reboot")
@@ -72,18 +82,39 @@ func run(args []string) error {
 }
 
 func up(args []string) error {
-	n := 1
-	if len(args) == 1 {
-		var err error
-		if n, err = strconv.Atoi(args[0]); err != nil || n < 1 || n > 200 {
-			return fmt.Errorf("wanted a number of hosts from 1 to 200, found %q", args[0])
-		}
+	n, bare, err := size(args)
+	if err != nil {
+		return err
 	}
-	l, err := lab.Up(n, lab.ForPeople)
+	bring := lab.Up
+	if bare {
+		bring = lab.UpBare
+	}
+	l, err := bring(n, lab.ForPeople)
 	if err != nil {
 		return err
 	}
 	return status(l)
+}
+
+// size reads [N] [--bare].
+func size(args []string) (n int, bare bool, err error) {
+	n = 1
+	var numbers []string
+	for _, arg := range args {
+		if arg == "--bare" {
+			bare = true
+		} else {
+			numbers = append(numbers, arg)
+		}
+	}
+	if len(numbers) == 1 {
+		n, err = strconv.Atoi(numbers[0])
+	}
+	if len(numbers) > 1 || err != nil || n < 1 || n > 200 {
+		return 0, false, fmt.Errorf("wanted a number of hosts from 1 to 200, and --bare or not; found %q", args)
+	}
+	return n, bare, nil
 }
 
 func status(l *lab.Lab) error {
@@ -98,7 +129,7 @@ func status(l *lab.Lab) error {
 			state = "off"
 		}
 		system, _ := h.Run("readlink /run/current-system") // empty while it is off
-		fmt.Printf("%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, state, system, h.HostKey)
+		fmt.Printf("%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, h.Public, state, system, h.HostKey)
 	}
 	return nil
 }
@@ -116,6 +147,10 @@ func find(l *lab.Lab, name string) (*lab.Host, error) {
 }
 
 func ssh(l *lab.Lab, h *lab.Host, command []string) error {
+	user, err := h.User()
+	if err != nil {
+		return err
+	}
 	known, err := os.CreateTemp("", "lab-known-hosts-")
 	if err != nil {
 		return err
@@ -125,7 +160,7 @@ func ssh(l *lab.Lab, h *lab.Host, command []string) error {
 		return err
 	}
 	known.Close()
-	args := []string{"-F", "none", "-i", l.Key, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known.Name(), "nixos@" + h.Address}
+	args := []string{"-F", "none", "-i", l.Key, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known.Name(), user + "@" + h.Address}
 	cmd := exec.Command("ssh", append(args, command...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()

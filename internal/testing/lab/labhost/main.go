@@ -1,12 +1,13 @@
-// Command labhost is what a test host has instead of K3s, kubectl, tailscale
-// and the cloud's metadata service: doubles that answer with the shapes of the
+// Command labhost is what a test host has instead of K3s, kubectl, tailscale,
+// lsblk, findmnt and the cloud's metadata service: doubles that answer with the shapes of the
 // real ones, from /var/lib/lab/state.json (lab.State), and that go wrong as it
 // says. It is called by the name of the program that it stands for, or with
 // that name as its first argument.
 //
 // Whose contracts it follows: `kubectl get nodes,deployments.apps,pods -A -o
 // json` (Kubernetes API v1, apps/v1), `tailscale status --json`
-// (tailscale.com/ipn/ipnstate), GET /opc/v2/instance/id (Oracle's instance
+// (tailscale.com/ipn/ipnstate), `lsblk --json --bytes --output …` and `findmnt
+// --output … PATH` (util-linux 2.38), GET /opc/v2/instance/id (Oracle's instance
 // metadata, which wants the header "Authorization: Bearer Oracle"). After a
 // reboot K3s serves what the kubelet reported before it, until it reports
 // again; so does this one. It leaves out everything that no check reads.
@@ -49,6 +50,10 @@ func run(name string, args []string) error {
 		return kubectl(state, args)
 	case "tailscale":
 		return tailscale(state, args)
+	case "lsblk":
+		return lsblk(state, args)
+	case "findmnt":
+		return findmnt(state, args)
 	case "metadata":
 		return metadata()
 	}
