@@ -31,6 +31,9 @@ type Deployment struct {
 	AgeKey        *nixos.AgeKey
 	AgeRecipient  string
 	ReplaceAgeKey bool
+	// FirstUser is who a first deploy logs in as, before the user of the hive
+	// can: the spec's user or root if empty.
+	FirstUser string
 	// Canary is the node that goes first; "" is the first one that changes.
 	Canary string
 	// UploadKeys uploads Colmena's deployment.keys before the activation.

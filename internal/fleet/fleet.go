@@ -34,6 +34,8 @@ type Spec struct {
 	// HostKeys and MachineIDs are by name.
 	HostKeys   map[string][]string
 	MachineIDs map[string]string
+	// InstanceIDs are the cloud's, by name; a handoff's go before them.
+	InstanceIDs map[string]string
 	// Handoff is nil without one.
 	Handoff *handoff.Document
 
@@ -112,6 +114,7 @@ func (s *Spec) member(name, address, user string, port int, status *tailnet.Stat
 	}
 	m.Expect = node.DefaultExpect()
 	m.Expect.Hostname, m.Expect.MachineID, m.Expect.KeyMargin = name, s.MachineIDs[name], s.KeyMargin
+	m.Expect.InstanceID = s.InstanceIDs[name]
 	if m.Facts != nil {
 		m.Expect.Hostname = m.Facts.Hostname
 		if strings.HasPrefix(m.Facts.InstanceID, "ocid1.") { // another cloud's has nowhere to be asked for

@@ -23,7 +23,7 @@ type Tools struct {
 	Rebuild bool
 
 	cli                        *colmena.CLI
-	path                       string
+	path, rebuild              string
 	colmenaVersion, nixVersion versions.Constraint
 }
 
@@ -39,7 +39,7 @@ func ReadHive(in *action.Inputs, a *action.Action, d *Deployment) *Tools {
 	if strings.HasPrefix(cli.Config, "-") || strings.ContainsAny(cli.Config, "\n\t ") {
 		in.Wrong("config", "a file or a flake, without blanks", fmt.Sprintf("%q", cli.Config), "correct the input config")
 	}
-	return &Tools{cli: cli, path: in.Text("colmena_path"), colmenaVersion: in.Constraint("colmena_version"), nixVersion: in.Constraint("nix_version")}
+	return &Tools{cli: cli, path: in.Text("colmena_path"), rebuild: in.Text("nixos_rebuild_path"), colmenaVersion: in.Constraint("colmena_version"), nixVersion: in.Constraint("nix_version")}
 }
 
 // ReadAgeKey reads the inputs that say which age key the nodes are to have.
@@ -90,7 +90,7 @@ func (t *Tools) Find(ctx context.Context) (checks []verdict.Check, err error) {
 		{"nix-instantiate", "nix-instantiate", "install Nix on the runner (https://nixos.org/download)", t.nixVersion, new(string)},
 	}
 	if t.Rebuild {
-		needed = append(needed, tool{"nixos-rebuild", "nixos-rebuild", "install nixos-rebuild on the runner (nix profile install nixpkgs#nixos-rebuild)", versions.Constraint{}, &t.cli.Rebuild})
+		needed = append(needed, tool{"nixos-rebuild", t.rebuild, "install nixos-rebuild on the runner (nix profile install nixpkgs#nixos-rebuild), or set nixos_rebuild_path", versions.Constraint{}, &t.cli.Rebuild})
 	}
 	for _, need := range needed {
 		found, err := exec.LookPath(need.path)

@@ -63,7 +63,7 @@ func ReadWay(in *action.Inputs, a *action.Action, nodes string) *Spec {
 		readable(in, "known_hosts", known)
 		s.KnownHosts = []string{known}
 	}
-	s.Handoff = readHandoff(in)
+	s.Handoff = ReadHandoff(in)
 	if len(s.Nodes) == 0 && s.Handoff != nil {
 		for _, n := range s.Handoff.Nodes {
 			s.Nodes = append(s.Nodes, n.Name)
@@ -249,10 +249,10 @@ func parsePorts(list []string) ([]int, error) {
 	return out, nil
 }
 
-// readHandoff reads the handoff that an earlier step or repository made: the
+// ReadHandoff reads the handoff that an earlier step or repository made: the
 // bytes are held against their digest, the schema and, where one is given, the
 // signer's key.
-func readHandoff(in *action.Inputs) *handoff.Document {
+func ReadHandoff(in *action.Inputs) *handoff.Document {
 	path, sum, signer := in.Text("handoff_path"), in.SHA256("handoff_sha256"), in.Text("handoff_signer")
 	if path == "" {
 		if sum != "" || signer != "" {

@@ -17,6 +17,11 @@ variable "nodes" {
     public_ip    = string
     shape        = optional(string, "VM.Standard.A1.Flex")
     ssh_host_key = optional(string) # known if cloud-init was given it
+    # What a cloud says by itself; made up if there is none.
+    instance_id         = optional(string)
+    availability_domain = optional(string, "Uocm:EU-FRANKFURT-1-AD-1")
+    subnet_id           = optional(string)
+    volume_id           = optional(string)
   }))
   default = {
     edge-1 = { private_ip = "10.0.0.10", public_ip = "203.0.113.10" }
@@ -26,7 +31,7 @@ variable "nodes" {
 locals {
   region = "eu-frankfurt-1"
   # OCIDs that are stable for a name, as real ones are for an instance.
-  ocid = { for name, node in var.nodes : name => "ocid1.instance.oc1.${local.region}.${sha256(name)}" }
+  ocid = { for name, node in var.nodes : name => coalesce(node.instance_id, "ocid1.instance.oc1.${local.region}.${sha256(name)}") }
 }
 
 resource "terraform_data" "vcn" {
@@ -39,11 +44,11 @@ resource "terraform_data" "instance" {
   input = {
     id                  = local.ocid[each.key]
     display_name        = each.key
-    availability_domain = "Uocm:EU-FRANKFURT-1-AD-1"
+    availability_domain = each.value.availability_domain
     shape               = each.value.shape
     private_ip          = each.value.private_ip
     public_ip           = each.value.public_ip
-    subnet_id           = "ocid1.subnet.oc1.${local.region}.${sha256("subnet")}"
+    subnet_id           = coalesce(each.value.subnet_id, "ocid1.subnet.oc1.${local.region}.${sha256("subnet")}")
   }
 
   depends_on = [terraform_data.vcn]
@@ -56,7 +61,7 @@ resource "terraform_data" "volume_attachment" {
     attachment_type = "paravirtualized"
     device          = "/dev/oracleoci/oraclevdb"
     is_read_only    = false
-    volume_id       = "ocid1.volume.oc1.${local.region}.${sha256("${each.key}-data")}"
+    volume_id       = coalesce(each.value.volume_id, "ocid1.volume.oc1.${local.region}.${sha256("${each.key}-data")}")
   }
 }
 

@@ -60,9 +60,12 @@ var WrongWays = []Wrong{
 
 // RefusesEach proves that each wrong value is refused with the input's name and
 // the way out, and that every declared input has one and is read. job makes a
-// job whose inputs are right.
-func RefusesEach(t *testing.T, job func(t *testing.T) *Job, wrong []Wrong) {
+// job whose inputs are right. The inputs of elsewhere are tried in another test.
+func RefusesEach(t *testing.T, job func(t *testing.T) *Job, wrong []Wrong, elsewhere ...Wrong) {
 	tried := map[string]bool{}
+	for _, w := range elsewhere {
+		tried[w.Input] = true
+	}
 	var metadata []byte
 	for _, w := range wrong {
 		t.Run(w.Input+" "+w.Value, func(t *testing.T) {
@@ -110,4 +113,20 @@ func RefusesTogether(t *testing.T, j *Job, wrong map[string]string) {
 	if r.Code != 1 {
 		t.Error(fmt.Sprint("exit code ", r.Code))
 	}
+}
+
+// WrongCloud are wrong values of the inputs that say as whom Oracle Cloud is
+// asked, for a job that has a config file.
+var WrongCloud = []Wrong{
+	{Input: "oci_auth", Value: "magic", Wanted: "one of config_file, key, session_token, instance_principal"},
+	{Input: "oci_config_file", Value: "/nowhere/config", Wanted: "a usable profile", Check: "input-oci_auth"},
+	{Input: "oci_config_file", Value: "config", Wanted: "an absolute path"},
+	{Input: "oci_profile", Value: "OTHER", Wanted: "a usable profile", Check: "input-oci_auth"},
+	{Input: "oci_region", Value: "Frankfurt!", Wanted: "a region", Check: "input-oci_auth"},
+	{Input: "oci_tenancy", Value: "ocid1.tenancy.oc1..x", Wanted: "nothing with oci_auth: config_file"},
+	{Input: "oci_user", Value: "ocid1.user.oc1..x", Wanted: "nothing with oci_auth: config_file"},
+	{Input: "oci_fingerprint", Value: "aa", Wanted: "nothing with oci_auth: config_file"},
+	{Input: "oci_key", Value: "-----BEGIN", Wanted: "nothing with oci_auth: config_file"},
+	{Input: "oci_key_passphrase", Value: "a\rb", Wanted: "text without carriage returns"},
+	{Input: "oci_endpoint", Value: "http://cloud.example.org", Wanted: "http:// on loopback", Check: "input-oci_auth"},
 }
