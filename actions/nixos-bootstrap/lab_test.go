@@ -121,7 +121,7 @@ func TestLabRefused(t *testing.T) {
 		"nobody is let in":      {inputs: map[string]string{"login_users": "opc debian"}, want: []string{"login=disproven"}, says: []string{"login_users"}},
 		"only a forced command": {inputs: map[string]string{"login_users": "root"}, want: []string{"login=unproven"}, says: []string{"exit code 142", "login_users"}},
 		"the default list is open": {do: func(j *job) { j.cloud.Change(func(w *ocitest.World) { w.OpenDefaultList() }) }, want: []string{"public-ssh-rules=disproven"},
-			says: []string{`security list \"Default Security List for edge\"`}, closed: "open"},
+			says: []string{`security list "Default Security List for edge"`}, closed: "open"},
 		"another run's lease": {do: func(j *job) {
 			j.cloud.Change(func(w *ocitest.World) {
 				m := ingress.Marker{Nonce: strings.Repeat("a", 32), Expires: time.Now().Add(time.Hour), Node: j.host.Name, Run: "owner/infra#11.1"}
