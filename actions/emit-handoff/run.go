@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/cloud"
 	"edge-actions/internal/files"
 	"edge-actions/internal/handoff"
+	"edge-actions/internal/oci"
 	"edge-actions/internal/tfstate"
 	"edge-actions/internal/tofu"
 	"edge-actions/internal/verdict"
@@ -25,6 +27,10 @@ import (
 // maxOutputs bounds what is read of a stack's outputs: 10,000 nodes with a
 // dozen disks each have less.
 const maxOutputs = 64 << 20
+
+// maxVerify bounds how long the cloud is asked. 10,000 nodes are some hundred
+// pages, each of which takes less than a second.
+const maxVerify = 10 * time.Minute
 
 // stack says where the outputs are read.
 type stack struct {
@@ -46,6 +52,7 @@ func run(ctx context.Context, a *action.Action) error {
 		Created: time.Now(),
 	}
 	key, dir := in.SecretFile("signing_key"), in.RunnerPath("handoff_dir")
+	client := readVerify(ctx, in, a)
 	if err := errors.Join(in.Err(), mappingErr); err != nil {
 		return err
 	}
@@ -71,11 +78,42 @@ func run(ctx context.Context, a *action.Action) error {
 	if err != nil {
 		return err
 	}
+	// Before anything is written: a document that is wrong never leaves.
+	if err := verify(ctx, a, client, doc); err != nil {
+		return err
+	}
 	written, err := doc.Write(dir, signer)
 	if err != nil {
 		return err
 	}
 	publish(a, doc, written, matrix)
+	return nil
+}
+
+// readVerify reads whom to ask about the nodes. It is nil if nobody is to be
+// asked, and if something is wrong with the inputs.
+func readVerify(ctx context.Context, in *action.Inputs, a *action.Action) *oci.Client {
+	if in.OneOf("verify", "none", "oci") == "oci" {
+		return cloud.Connect(ctx, in, cloud.ReadOptions(in, a))
+	}
+	cloud.ReadNone(in, a, "verify: oci")
+	return nil
+}
+
+// verify holds the document against the cloud, if that was asked for.
+func verify(ctx context.Context, a *action.Action, client *oci.Client, doc *handoff.Document) error {
+	if client == nil {
+		a.Logf("The handoff is not held against the cloud: verify is none.")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxVerify)
+	defer cancel()
+	found, err := cloud.Verify(ctx, client, doc)
+	if err != nil {
+		a.Logf("Nothing was written: the handoff is not what the cloud has, or the cloud could not be asked.")
+		return err
+	}
+	a.Report.Add(found)
 	return nil
 }
 

@@ -65,6 +65,21 @@ func ReadOptions(in *action.Inputs, a *action.Action) oci.Options {
 	return o
 }
 
+// ReadNone reads the same inputs for a run that asks nobody: one that is set
+// all the same is recorded as wrong, because it would do nothing. unless says
+// what would make them count.
+func ReadNone(in *action.Inputs, a *action.Action, unless string) {
+	for _, name := range Inputs() {
+		value := in.Text(name)
+		if name == "oci_key" || name == "oci_key_passphrase" {
+			a.Mask(value)
+		}
+		if value != strings.TrimSpace(a.Meta.Inputs[name].Default) {
+			in.Wrong(name, "nothing without "+unless, "a value", "set "+unless+", or take it away")
+		}
+	}
+}
+
 // Connect makes the client, with what is wrong with its options recorded in in.
 // It asks nothing yet, but for instance_principal.
 func Connect(ctx context.Context, in *action.Inputs, o oci.Options) *oci.Client {

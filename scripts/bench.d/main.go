@@ -30,7 +30,7 @@ func main() {
 
 func realMain(ctx context.Context) int {
 	pairs := flag.Int("pairs", 9, "runs of each side, in turn")
-	only := flag.String("only", "", "one part alone: backup, step, handoff, plan or runtime")
+	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes or runtime")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "edge-actions-bench-")
 	if err != nil {
@@ -44,7 +44,7 @@ func realMain(ctx context.Context) int {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"runtime", b.runtime}} {
+	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"verify", b.verify}, {"sizes", b.sizes}, {"runtime", b.runtime}} {
 		if *only != "" && *only != part.name {
 			continue
 		}
