@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"edge-actions/internal/testing/colmenatest"
 	"edge-actions/internal/testing/jobtest"
 	"edge-actions/internal/testing/realtools"
 )
@@ -43,7 +44,16 @@ func TestWrongInputs(t *testing.T) {
 		{Input: "colmena_path", Value: "/nowhere/colmena", Wanted: "colmena on PATH", Check: "tool-missing"},
 		{Input: "colmena_version", Value: "newest", Wanted: "a version constraint"},
 		{Input: "nix_version", Value: "newest", Wanted: "a version constraint"},
-	}, jobtest.WrongWays...))
+	}, jobtest.WrongWays...), jobtest.Wrong{Input: "nixos_rebuild_path"}) // which only a first deploy needs, below
+}
+
+func TestNoNixosRebuild(t *testing.T) {
+	j := rightJob(t)
+	bin := colmenatest.Install(t)
+	j.Inputs["goal"], j.Inputs["colmena_path"], j.Inputs["nixos_rebuild_path"] = "bootstrap", filepath.Join(bin, "colmena"), "/nowhere/nixos-rebuild"
+	r := j.Do()
+	r.Want("", ": tool-missing=unproven")
+	r.Says("/nowhere/nixos-rebuild", "set nixos_rebuild_path")
 }
 
 func TestWrongInputsTogether(t *testing.T) {

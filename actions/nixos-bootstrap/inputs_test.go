@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"edge-actions/internal/testing/colmenatest"
 	"edge-actions/internal/testing/jobtest"
 	"edge-actions/internal/testing/ocitest"
 	"edge-actions/internal/testing/realtools"
@@ -99,6 +100,17 @@ func TestWrongInputs(t *testing.T) {
 	// Each of these is wrong only beside another: tried below.
 	beside := []jobtest.Wrong{{Input: "bastion_host"}, {Input: "anywhere_path"}, {Input: "nixos_rebuild_path"}}
 	jobtest.RefusesEach(t, rightJob, append(wrong, jobtest.WrongCloud...), beside...)
+}
+
+func TestNoNixosRebuild(t *testing.T) {
+	j := rightJob(t)
+	j.Inputs["colmena_path"], j.Inputs["nixos_rebuild_path"] = filepath.Join(colmenatest.Install(t), "colmena"), "/nowhere/nixos-rebuild"
+	r := j.Do()
+	r.Want("", "tool-missing=unproven")
+	r.Says("/nowhere/nixos-rebuild", "set nixos_rebuild_path")
+	if r.Outputs["public_ssh"] == "closed" {
+		t.Error("closed, and nobody looked")
+	}
 }
 
 func TestWrongInputsTogether(t *testing.T) {
