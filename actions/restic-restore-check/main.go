@@ -1,0 +1,15 @@
+// Command restic-restore-check is the action of that name: do the bytes come
+// back, are they right, and how long did it take?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }

@@ -1,0 +1,166 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"edge-actions/internal/restic"
+	"edge-actions/internal/verdict"
+)
+
+// tree holds what was restored against the snapshot's own list, entry by entry
+// as it comes: memory does not grow with the number of files.
+type tree struct {
+	root    *os.Root
+	include []string
+	owners  bool // compare uid and gid
+	count   int
+	wrong   []string // the first few
+	wrongs  int
+	owner   []string
+	owned   int
+}
+
+// maxListed is how many differences a check names.
+const maxListed = 12
+
+func (t *tree) add(list *[]string, n *int, format string, args ...any) {
+	*n++
+	if len(*list) < maxListed {
+		*list = append(*list, fmt.Sprintf(format, args...))
+	}
+}
+
+// meant reports whether an entry of the snapshot was to be restored: it is one
+// of the included paths, below one, or on the way to one.
+func meant(p string, include []string) bool {
+	if len(include) == 0 {
+		return true
+	}
+	for _, in := range include {
+		if within(in, p) || within(p, in) {
+			return true
+		}
+	}
+	return false
+}
+
+// look compares one entry. It never follows a link: what lies outside of the
+// scratch is none of its business.
+func (t *tree) look(n restic.Node) {
+	if n.Path == "/" || !meant(n.Path, t.include) {
+		return
+	}
+	t.count++
+	name := strings.TrimPrefix(path.Clean(n.Path), "/")
+	info, err := t.root.Lstat(filepath.FromSlash(name))
+	if err != nil {
+		t.add(&t.wrong, &t.wrongs, "%.200q is missing (%v)", n.Path, underlying(err))
+		return
+	}
+	if got := kind(info.Mode()); got != n.Type {
+		t.add(&t.wrong, &t.wrongs, "%.200q is a %s, not a %s", n.Path, got, n.Type)
+		return
+	}
+	if n.Type == "file" && uint64(info.Size()) != n.Size {
+		t.add(&t.wrong, &t.wrongs, "%.200q has %d bytes, not %d", n.Path, info.Size(), n.Size)
+	}
+	const bits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	if n.Type != "symlink" && info.Mode()&bits != n.Mode&bits {
+		t.add(&t.owner, &t.owned, "%.200q has the mode %s, not %s", n.Path, info.Mode()&bits, n.Mode&bits)
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok && t.owners && (sys.Uid != n.UID || sys.Gid != n.GID) {
+		t.add(&t.owner, &t.owned, "%.200q is %d:%d's, not %d:%d's", n.Path, sys.Uid, sys.Gid, n.UID, n.GID)
+	}
+}
+
+// underlying is an error without the path, which is said already.
+func underlying(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// kind names a type as restic does.
+func kind(m fs.FileMode) string {
+	switch m.Type() {
+	case 0:
+		return "file"
+	case fs.ModeDir:
+		return "dir"
+	case fs.ModeSymlink:
+		return "symlink"
+	case fs.ModeNamedPipe:
+		return "fifo"
+	case fs.ModeSocket:
+		return "socket"
+	case fs.ModeDevice:
+		return "dev"
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return "chardev"
+	}
+	return "irregular"
+}
+
+// compare holds the scratch against a snapshot.
+func compare(ctx context.Context, client *restic.Client, id, dir string, include []string) []verdict.Check {
+	const wanted = "every entry of the snapshot, of its type and size, and nothing else"
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return []verdict.Check{verdict.CannotTell(Compared, wanted, err, "run it again").Check}
+	}
+	defer root.Close()
+	t := &tree{root: root, include: include, owners: os.Geteuid() == 0}
+	if err := client.Ls(ctx, id, func(n restic.Node) error { t.look(n); return nil }); err != nil {
+		return verdict.ChecksOf(err)
+	}
+	there, err := entries(root)
+	if err != nil {
+		return []verdict.Check{verdict.CannotTell(Compared, wanted, err, "run it again").Check}
+	}
+	return append(t.checks(wanted, there), t.ownersCheck())
+}
+
+func (t *tree) checks(wanted string, there int) []verdict.Check {
+	switch {
+	case t.count == 0:
+		return []verdict.Check{verdict.Refuse(Compared, wanted, "no entry that was asked for", "correct include: it matches nothing of the snapshot").Check}
+	case t.wrongs > 0:
+		return []verdict.Check{verdict.Refuse(Compared, wanted, fmt.Sprintf("%d of %d differ: %s", t.wrongs, t.count, strings.Join(t.wrong, "; ")), "the repository does not give back what it says that it has: run restic check --read-data").Check}
+	case there != t.count:
+		return []verdict.Check{verdict.Refuse(Compared, wanted, fmt.Sprintf("%d entries for %d of the snapshot", there, t.count), "something else wrote into the scratch: look at what is scheduled on this machine").Check}
+	}
+	return []verdict.Check{{ID: Compared, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("%d entries", t.count)}}
+}
+
+func (t *tree) ownersCheck() verdict.Check {
+	const wanted = "owners and modes as the snapshot has them"
+	switch {
+	case t.owned > 0:
+		return verdict.Refuse(Owners, wanted, fmt.Sprintf("%d of %d differ: %s", t.owned, t.count, strings.Join(t.owner, "; ")), "restore as root, on a file system that keeps them").Check
+	case !t.owners:
+		// restic ignores that it may not set them, with exit code 0.
+		return verdict.CannotTell(Owners, wanted, errors.New("only modes were compared: this user may not give files away"), "run it as root, or waive "+Owners).Check
+	}
+	return verdict.Check{ID: Owners, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("all %d", t.count)}
+}
+
+// entries counts what is there, without following links.
+func entries(root *os.Root) (n int, err error) {
+	err = fs.WalkDir(root.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
+		if err == nil && p != "." {
+			n++
+		}
+		return err
+	})
+	return n, err
+}

@@ -1,0 +1,152 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edge-actions/internal/restic"
+	"edge-actions/internal/verdict"
+)
+
+// Rehearsal is one restore that is not meant to stay.
+type Rehearsal struct {
+	Client *restic.Client
+	// RepositoryID is the repository's own id, 64 hex digits.
+	RepositoryID string
+	Want         Want
+	// Include are the absolute paths to restore; without any, all is.
+	Include []string
+	// ScratchRoot is where the fresh directory is made.
+	ScratchRoot string
+	AllowTmpfs  bool
+	Run         string // owner/repo#run.attempt
+	// LimitKiB is KiB a second for downloads, 0 for no limit.
+	LimitKiB int
+	Waive    []string
+	Logf     func(format string, args ...any)
+}
+
+// Rehearsed is what a rehearsal measured.
+type Rehearsed struct {
+	SnapshotID string
+	Age        time.Duration
+	// Bytes and Files are what was restored; Files counts directories and links
+	// too.
+	Bytes, Files uint64
+	// The parts of the recovery time. Restic verifies right after it has
+	// written, so where one ends and the other begins is by its own progress.
+	List, Restore, Verify time.Duration
+	// Whole is an estimate of the time for the whole snapshot, by its size; zero
+	// if the whole was restored.
+	Whole time.Duration
+}
+
+// RTO is the time from nothing to data that was proven.
+func (r *Rehearsed) RTO() time.Duration { return r.List + r.Restore + r.Verify }
+
+// Rehearse restores a snapshot and looks at what came back. Nothing of it is
+// left afterwards, on any path; what a killed run left is removed first.
+func (r *Rehearsal) Rehearse(ctx context.Context) (*Rehearsed, []verdict.Check) {
+	out := &Rehearsed{}
+	checks := r.sweep()
+	began := time.Now()
+	snapshot, more := r.choose(ctx)
+	out.List = time.Since(began)
+	checks = append(checks, more...)
+	if snapshot == nil {
+		return out, checks
+	}
+	out.SnapshotID, out.Age = snapshot.ID, max(r.Want.Now.Sub(snapshot.Time), 0)
+	scratch, err := NewScratch(r.ScratchRoot, r.Run, snapshot.Paths, r.AllowTmpfs)
+	if err != nil {
+		return out, append(checks, verdict.ChecksOf(err)...)
+	}
+	checks = append(checks, r.inside(ctx, out, snapshot, scratch)...)
+	return out, append(checks, remove(scratch))
+}
+
+func (r *Rehearsal) sweep() []verdict.Check {
+	n, err := SweepScratch(r.ScratchRoot)
+	if err != nil {
+		return []verdict.Check{verdict.CannotTell(CleanedUp, "nothing left of earlier rehearsals", err, "look into "+r.ScratchRoot).Check}
+	}
+	if n > 0 {
+		r.Logf("removed what %d killed rehearsals left", n)
+	}
+	return nil
+}
+
+func (r *Rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Check) {
+	config, err := r.Client.Config(ctx)
+	if err != nil {
+		return nil, verdict.ChecksOf(err)
+	}
+	wanted := "the repository " + short(r.RepositoryID)
+	if config.ID != r.RepositoryID {
+		return nil, []verdict.Check{verdict.Refuse(Identity, wanted, fmt.Sprintf("%.80q", config.ID), "this is another repository, or it was made anew and is empty of what was: see who ran restic init, and correct repository_id only then").Check}
+	}
+	checks := []verdict.Check{{ID: Identity, Verdict: verdict.Proven, Wanted: wanted, Got: short(config.ID)}}
+	all, err := r.Client.Snapshots(ctx)
+	if err != nil {
+		return nil, append(checks, verdict.ChecksOf(err)...)
+	}
+	s, more := Choose(all, r.Want)
+	return s, append(checks, more...)
+}
+
+// inside is what happens while there is a scratch.
+func (r *Rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapshot, scratch *ScratchDir) []verdict.Check {
+	size, err := r.Client.RestoreSize(ctx, s.ID)
+	if err != nil {
+		return verdict.ChecksOf(err)
+	}
+	var checks []verdict.Check
+	if len(r.Include) == 0 { // how much a part takes is not known before
+		c := RoomFor(scratch.Dir, size.Bytes, size.Files)
+		if checks = append(checks, c); c.Verdict != verdict.Proven {
+			return checks
+		}
+	}
+	r.Logf("restoring %s of %s (%d files, %d bytes in all) into a scratch that is removed afterwards", short(s.ID), stamp(s.Time), size.Files, size.Bytes)
+	began, written, said := time.Now(), time.Time{}, time.Now()
+	sum, err := r.Client.Restore(ctx, s.ID, scratch.Dir, restic.RestoreOptions{
+		Include: r.Include, Verify: true, LimitDownloadKiB: r.LimitKiB,
+		Progress: func(p restic.Progress) {
+			if written.IsZero() && p.Bytes > 0 && p.BytesRestored >= p.Bytes {
+				written = time.Now()
+			}
+			if time.Since(said) > 30*time.Second {
+				said = time.Now()
+				r.Logf("%d of %d files, %d of %d bytes", p.FilesRestored, p.Files, p.BytesRestored, p.Bytes)
+			}
+		},
+	})
+	ended := time.Now()
+	if written.IsZero() {
+		written = ended
+	}
+	out.Restore, out.Verify = written.Sub(began), ended.Sub(written)
+	if err != nil {
+		return append(checks, verdict.ChecksOf(err)...)
+	}
+	out.Bytes, out.Files = sum.BytesRestored, sum.FilesRestored
+	checks = append(checks, verdict.Check{ID: Restored, Verdict: verdict.Proven, Wanted: "all that was asked for, restored and read again by restic", Got: fmt.Sprintf("%d files, %d bytes in %s", sum.FilesRestored, sum.BytesRestored, ended.Sub(began).Round(time.Millisecond))})
+	began = time.Now()
+	checks = append(checks, compare(ctx, r.Client, s.ID, scratch.Dir, r.Include)...)
+	out.Verify += time.Since(began)
+	if len(r.Include) > 0 && out.Bytes > 0 && size.Bytes > out.Bytes {
+		part := out.Restore + out.Verify
+		out.Whole = out.List + time.Duration(float64(part)*float64(size.Bytes)/float64(out.Bytes))
+	}
+	return checks
+}
+
+func remove(s *ScratchDir) verdict.Check {
+	const wanted = "nothing left of the rehearsal"
+	if err := s.Remove(); err != nil {
+		return verdict.CannotTell(CleanedUp, wanted, errors.Unwrap(err), "remove "+s.top+" by hand: it holds what was backed up").Check
+	}
+	return verdict.Check{ID: CleanedUp, Verdict: verdict.Proven, Wanted: wanted, Got: "nothing"}
+}
