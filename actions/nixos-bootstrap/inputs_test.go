@@ -125,6 +125,14 @@ func TestWrongInputsTogether(t *testing.T) {
 	t.Run("nixos-anywhere", func(t *testing.T) {
 		j := rightJob(t)
 		j.Inputs["method"] = "nixos-anywhere"
+		for _, args := range []string{"--debug --ssh-option x", "--target-host\troot@other", "--debug -i x", "-L --phases kexec", "root@other", "--debug --extra-files /x"} {
+			j := rightJob(t)
+			j.Inputs["method"], j.Inputs["anywhere_args"] = "nixos-anywhere", args
+			r := j.Do()
+			if !strings.Contains(strings.Join(r.Not(), " "), "input-anywhere_args=disproven") {
+				t.Errorf("%q: %q", args, r.Not())
+			}
+		}
 		jobtest.RefusesTogether(t, j, map[string]string{"anywhere_path": "/nowhere", "anywhere_flake": "-x", "anywhere_args": "--target-host root@other", "infect_script": "nixos-infect"})
 	})
 }

@@ -108,6 +108,19 @@ func TestPost(t *testing.T) {
 	write(t, filepath.Join(dir, strings.Repeat("a", 32)+".json"), "{}")
 	res := r.Do()
 	res.Want("", "input-oci_auth=disproven")
+	// Who does not know where to look has not found nothing.
+	r.Inputs["runner_dir"] = "state"
+	res = r.Do()
+	res.Want("", "input-runner_dir=disproven")
+}
+
+// Until it is proven closed it is open, with the earliest refusal too.
+func TestOpenUntilProven(t *testing.T) {
+	j := rightJob(t)
+	j.Inputs["mode"] = "dry"
+	if r := j.Do(); r.Outputs["public_ssh"] != "open" || r.Outputs["changed"] != "" {
+		t.Errorf("%v", r.Outputs)
+	}
 }
 
 // plainName is for a directory that Nix can import from.

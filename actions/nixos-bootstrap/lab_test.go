@@ -193,7 +193,7 @@ func TestLabTransition(t *testing.T) {
 			}},
 		"nixos-anywhere is content with nobody": {state: func(s *lab.State) { s.Transition.NeverBack = true }, do: func(j *job) { j.anywhere(); j.Inputs["boot_timeout"] = "8s"; j.Inputs["transition_timeout"] = "20s" },
 			want: []string{"transition=unproven"}},
-		"the installer has another key": {state: func(s *lab.State) { s.Transition.HostKeyChanges = true }, do: (*job).anywhere, want: []string{"transition=unproven"}},
+		"the installer has another key": {state: func(s *lab.State) { s.Transition.HostKeyChanges = true }, do: func(j *job) { j.anywhere(); j.Inputs["transition_timeout"] = "30s" }, want: []string{"transition=unproven"}},
 		"a configuration without our key": {do: func(j *job) {
 			must(j.t, j.host, "mkdir -p /etc/nixos && echo '{ ... }: { users.users.root.openssh.authorizedKeys.keys = [ ]; }' >/etc/nixos/configuration.nix")
 		}, want: []string{"transition=unproven"}, says: []string{"does not let us in as root", "still runs its old system"}},

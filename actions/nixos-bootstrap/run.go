@@ -14,7 +14,16 @@ import (
 	"edge-actions/internal/verdict"
 )
 
-func run(ctx context.Context, a *action.Action) (err error) {
+func run(ctx context.Context, a *action.Action) error { return through(ctx, a, closing, work) }
+
+// closing is how much of a lease is kept for shutting the door.
+const closing = 3 * time.Minute
+
+// through opens a door, has something done while it is open, and shuts it
+// whatever becomes of that.
+func through(ctx context.Context, a *action.Action, closing time.Duration, work func(context.Context, *action.Action, *bootstrap.Job, string) error) (err error) {
+	// Open until it is proven otherwise, whatever happens before it is looked at.
+	a.SetOutput("public_ssh", "open")
 	in := a.Inputs()
 	mode := in.OneOf("mode", "apply", "plan")
 	job := bootstrap.ReadJob(ctx, in, a)
@@ -39,16 +48,19 @@ func run(ctx context.Context, a *action.Action) (err error) {
 	defer remove()
 	job.Deploy.Dir, job.Door.Dir = dir, dir
 
-	// Open until it is proven otherwise.
-	a.SetOutput("public_ssh", "open")
 	before := job.Door.Before(ctx)
 	a.Report.Add(before...)
 	if len(before) > 0 && verdict.Of(before) != verdict.Proven {
 		return nil // nothing was opened, and the checks say what stands open
 	}
 	// Whatever happens from here on, and while there is a lease to do it in.
-	limited, cancel := context.WithTimeoutCause(ctx, job.Door.TTL-closing, errors.New("the lease was about to end"))
+	limited, cancel := job.Door.Limit(ctx, closing)
 	defer cancel()
+	defer func() {
+		if cause := context.Cause(limited); ctx.Err() == nil && verdict.Has(cause, ingress.Expired) && !verdict.Has(err, ingress.Expired) {
+			err = errors.Join(err, cause)
+		}
+	}()
 	defer func() {
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), closing)
 		defer stop()
@@ -67,9 +79,6 @@ func run(ctx context.Context, a *action.Action) (err error) {
 	return work(limited, a, job, mode)
 }
 
-// closing is how much of a lease is kept for shutting the door.
-const closing = 3 * time.Minute
-
 // work is what is done while the door is open.
 func work(ctx context.Context, a *action.Action, job *bootstrap.Job, mode string) error {
 	p, err := job.Plan(ctx)
@@ -79,6 +88,7 @@ func work(ctx context.Context, a *action.Action, job *bootstrap.Job, mode string
 	a.SetOutput("stage", string(p.Seen.Stage))
 	a.SetOutput("host_key", p.Seen.HostKey())
 	a.SetOutput("boot_id", p.Seen.BootID)
+	a.SetOutput("changed", "false")
 	a.Report.Add(p.Checks...)
 	a.Logf("what is to be done with %s (%s, %s):", job.Door.Node, p.Seen.Stage, job.Target())
 	for i, step := range p.Steps {
@@ -94,11 +104,11 @@ func work(ctx context.Context, a *action.Action, job *bootstrap.Job, mode string
 	}
 	r, checks, err := job.Run(ctx, p)
 	a.Report.Add(checks...)
+	a.SetOutput("changed", strconv.FormatBool(job.Changed || r != nil && r.Changed))
 	if r == nil {
 		return err
 	}
 	a.SetOutput("outcome", string(r.Outcome))
-	a.SetOutput("changed", strconv.FormatBool(r.Changed || p.Seen.Stage != bootstrap.NixOS))
 	if r.Outcome == nixos.Converged || r.Outcome == nixos.Unchanged {
 		a.SetOutput("system_path", r.SystemPath)
 		if r.Generation > 0 {
@@ -113,6 +123,9 @@ func work(ctx context.Context, a *action.Action, job *bootstrap.Job, mode string
 func post(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
 	keeper := bootstrap.ReadKeeper(in, a)
+	if err := in.Err(); err != nil { // nobody knows then where to look
+		return err
+	}
 	if !keeper.Left() {
 		a.Report.Prove(ingress.Closed, "no door that the step left open", "none")
 		return nil
@@ -123,8 +136,8 @@ func post(ctx context.Context, a *action.Action) error {
 	}
 	keeper.Cloud = c
 	checks := keeper.Orphans(ctx)
-	if len(checks) == 0 { // they are of runs that live
-		a.Report.Prove(ingress.Closed, "no door that a dead run left open", "none")
+	if len(checks) == 0 {
+		a.Report.Prove(ingress.Closed, "no door that a dead run left open", "none; what is remembered is of runs that live, and theirs to close")
 	}
 	a.Report.Add(checks...)
 	return nil

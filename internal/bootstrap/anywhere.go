@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +64,10 @@ func (b *Bootstrap) anywhere(ctx context.Context, s *Seen, phases string) error 
 		Path: b.Anywhere.Path, Args: args, Dir: b.Anywhere.Dir, Env: prepend(b.Anywhere.Env, bin), Stdout: w, Stderr: w, Timeout: b.Times.Transition, Grace: 10 * time.Second,
 	})
 	w.Close()
+	if _, unused := os.Stat(filepath.Join(bin, usedMark)); unused != nil && err == nil {
+		return verdict.Refuse(Transition, "nixos-anywhere to take the ssh that holds the machine to its key", "another one: "+bin+" is first on its PATH and was not used",
+			"give an anywhere_path that leaves PATH as it is; nothing that this run sent to the machine is proven to have gone to the right one")
+	}
 	if err != nil {
 		return verdict.CannotTell(Transition, "nixos-anywhere to come to its end", err, "see what it says above; the next run goes on from what the machine shows")
 	}
@@ -101,17 +106,24 @@ func passing(err error) bool {
 	return verdict.Has(err, "unreachable", "ssh-timeout", "connection-lost", Login, "probe")
 }
 
+// usedMark is beside the ssh that was used.
+const usedMark = "used"
+
 // pinnedSSH writes ssh and scp that hold the host to its pinned key.
 func (b *Bootstrap) pinnedSSH(dir, config string) (bin string, err error) {
 	bin = filepath.Join(dir, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return "", err
 	}
+	used := filepath.Join(bin, usedMark)
+	if err := os.Remove(used); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
 	known := filepath.Join(filepath.Dir(config), "known_hosts")
 	pins := "-F " + config + " -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + known + " -o GlobalKnownHostsFile=/dev/null -o UpdateHostKeys=no"
 	for name, line := range map[string]string{
-		"ssh": "exec " + b.Anywhere.SSH + " " + pins + ` "$@"`,
-		"scp": "exec " + b.Anywhere.SCP + " -S " + filepath.Join(bin, "ssh") + " " + pins + ` "$@"`,
+		"ssh": ": >" + used + "\nexec " + shell(b.Anywhere.SSH) + " " + pins + ` "$@"`,
+		"scp": "exec " + shell(b.Anywhere.SCP) + " -S " + filepath.Join(bin, "ssh") + " " + pins + ` "$@"`,
 	} {
 		path := filepath.Join(bin, name)
 		if err := files.Write(path, []byte("#!/bin/sh\n# The first of two options counts.\n"+line+"\n")); err != nil {
@@ -123,6 +135,10 @@ func (b *Bootstrap) pinnedSSH(dir, config string) (bin string, err error) {
 	}
 	return bin, nil
 }
+
+// shell is a path as a word of sh's. Those in the job's own directory are plain,
+// which colmena.WriteSSHConfig has seen to.
+func shell(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
 // extraFiles are what the new system is to have from the old one.
 func (b *Bootstrap) extraFiles(dir string, s *Seen) (string, error) {

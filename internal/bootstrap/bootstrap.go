@@ -81,6 +81,10 @@ type Bootstrap struct {
 	Times Times
 	Log   fleet.Log
 
+	// Changed says that a step was begun that changes the machine, whatever
+	// became of it.
+	Changed bool
+
 	member *fleet.Member
 }
 
@@ -175,6 +179,7 @@ func (b *Bootstrap) Run(ctx context.Context, p *Plan) (*fleet.NodeResult, []verd
 	if err != nil || len(set) > 0 && verdict.Of(set) != verdict.Proven {
 		return nil, checks, err
 	}
+	seen.conn.Close() // the deploy has its own
 	b.Deploy.FirstUser = seen.User
 	results, more, err := b.Deploy.Bootstrap(ctx)
 	checks = append(checks, more...)
@@ -211,7 +216,7 @@ func (b *Bootstrap) transition(ctx context.Context, before *Seen) (checks []verd
 			seen.conn.Close()
 			return checks, nil, verdict.Refuse(Transition, "a machine that is further than "+string(seen.Stage), "the same, after the step was done", "look at the machine's console: it may have booted its old system")
 		}
-		done[seen.Stage] = true
+		done[seen.Stage], b.Changed = true, true
 		if err := b.step(ctx, seen); err != nil {
 			return checks, nil, err
 		}

@@ -41,6 +41,7 @@ func (b *Bootstrap) setClock(ctx context.Context, s *Seen) ([]verdict.Check, err
 		}
 	}
 	b.Log.Logf("the machine's clock is %s off: setting it", off)
+	b.Changed = true
 	// Whole seconds, and what the way takes is less.
 	to := b.Clock().Round(time.Second).Unix()
 	err = s.conn.Run(ctx, sshx.Cmd{Name: "setting the clock", Root: true, Public: true, Script: `date -u -s "@$1" >/dev/null && { hwclock -w 2>/dev/null || :; }`, Args: []string{strconv.FormatInt(to, 10)}, Timeout: 30 * time.Second})

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (d *Door) Before(ctx context.Context) []verdict.Check {
 	checks := d.Keeper.Orphans(ctx)
 	e, err := ingress.Look(ctx, d.Cloud, d.InstanceID, ingress.SSH)
 	if err == nil {
-		e, checks, err = d.sweep(ctx, e, checks)
+		e, checks, err = d.ended(ctx, e, checks)
 	}
 	if err != nil {
 		return append(checks, verdict.ChecksOf(err)...)
@@ -103,12 +104,12 @@ func (d *Door) Before(ctx context.Context) []verdict.Check {
 	if d.NSG, err = ingress.Choose(e, d.NSG); err != nil {
 		checks = append(checks, verdict.ChecksOf(err)...)
 	}
-	return d.waived(append(checks, ingress.Living(e, d.Cloud.Now()), e.Check()))
+	return d.waived(append(checks, ingress.Living(e, d.Cloud.Now(), ""), e.Check()))
 }
 
-// sweep closes leases of other runners that have ended, and looks again if
+// ended closes leases of other runners that have ended, and looks again if
 // there was one.
-func (d *Door) sweep(ctx context.Context, e *ingress.Exposure, checks []verdict.Check) (*ingress.Exposure, []verdict.Check, error) {
+func (d *Door) ended(ctx context.Context, e *ingress.Exposure, checks []verdict.Check) (*ingress.Exposure, []verdict.Check, error) {
 	var groups []string
 	for _, door := range e.Doors {
 		if door.Lease != nil && !slices.Contains(groups, door.ID) {
@@ -116,7 +117,7 @@ func (d *Door) sweep(ctx context.Context, e *ingress.Exposure, checks []verdict.
 		}
 	}
 	closed := false
-	swept, more := d.Keeper.Sweep(ctx, groups)
+	swept, more := d.Keeper.Ended(ctx, groups)
 	for _, s := range swept {
 		closed = closed || len(s.Closed) > 0
 	}
@@ -147,7 +148,7 @@ func (d *Door) Open(ctx context.Context) ([]verdict.Check, error) {
 		if err != nil {
 			return nil, err
 		}
-		return []verdict.Check{d.lease.Check()}, nil
+		return []verdict.Check{d.lease.Check()}, d.alone(ctx)
 	case ByBastion:
 		var err error
 		if d.passage, err = d.Through.Open(ctx, d.Private, d.Dir, d.SSHConfig); err != nil {
@@ -158,9 +159,31 @@ func (d *Door) Open(ctx context.Context) ([]verdict.Check, error) {
 	return nil, nil
 }
 
+// alone looks whether another runner's run came in at the same moment: neither
+// was there when the other looked. Who sees the other now does not go on.
+func (d *Door) alone(ctx context.Context) error {
+	e, err := ingress.Look(ctx, d.Cloud, d.InstanceID, ingress.SSH)
+	if err != nil {
+		return err
+	}
+	if c := ingress.Living(e, d.Cloud.Now(), d.lease.Marker.Nonce); c.Verdict != verdict.Proven {
+		return &verdict.Refusal{Check: c}
+	}
+	return nil
+}
+
+// Limit bounds ctx by the time for which the door is open, less what shutting
+// it may take. A way that exists already has no end.
+func (d *Door) Limit(ctx context.Context, closing time.Duration) (context.Context, context.CancelFunc) {
+	if d.Access == Direct {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d.TTL-closing, verdict.CannotTell(ingress.Expired, fmt.Sprintf("the work to be done within lease_ttl, %s, less %s for shutting the door", d.TTL, closing), errors.New("it was still under way"), "run it again: it goes on from what the machine shows; or give it a longer lease_ttl"))
+}
+
 // Close shuts the door and proves it: by the list that the lease was in, by the
 // union of all lists of all interfaces, and by a silence that the runner hears.
-// closed is true only if all of it is proven.
+// closed is true only if all of it is proven, whatever was waived.
 func (d *Door) Close(ctx context.Context) (checks []verdict.Check, closed bool) {
 	if d.lease != nil {
 		checks = append(checks, d.lease.Close(ctx))
@@ -169,7 +192,8 @@ func (d *Door) Close(ctx context.Context) (checks []verdict.Check, closed bool) 
 		checks = append(checks, d.passage.Close(ctx))
 	}
 	checks = append(checks, d.Closed(ctx)...)
-	return d.waived(checks), verdict.Of(checks) == verdict.Proven
+	closed = verdict.Of(checks) == verdict.Proven // before a waiver hides what it is of
+	return d.waived(checks), closed
 }
 
 // Closed proves that the public can't reach SSH on the machine.
@@ -185,14 +209,14 @@ func (d *Door) Closed(ctx context.Context) []verdict.Check {
 	if d.Probe == 0 {
 		return checks
 	}
-	address := ""
-	if primary, ok := e.Primary(); ok {
-		address = primary.PublicIP
-	}
-	if address == "" {
+	addresses := e.PublicIPs()
+	if len(addresses) == 0 {
 		return append(checks, verdict.Check{ID: node.SSHClosed, Verdict: verdict.Proven, Wanted: "no answer from a public address", Got: "the machine has none"})
 	}
-	return append(checks, d.silence(ctx, address))
+	for _, address := range addresses {
+		checks = append(checks, d.silence(ctx, address))
+	}
+	return checks
 }
 
 // silence probes from the runner. Rules take a moment until they hold: an
@@ -203,13 +227,15 @@ func (d *Door) silence(ctx context.Context, address string) verdict.Check {
 		port = netip.AddrPortFrom(a, ingress.SSH)
 	}
 	var c verdict.Check
-	for range 3 {
-		if c = node.PortClosed(ctx, port.String(), d.Probe); c.Verdict != verdict.Disproven {
-			return c
+	for look := range 3 {
+		if look > 0 {
+			select {
+			case <-time.After(cmp.Or(d.Keeper.Pace.Pause, 2*time.Second)):
+			case <-ctx.Done():
+				return c
+			}
 		}
-		select {
-		case <-time.After(2 * time.Second):
-		case <-ctx.Done():
+		if c = node.PortClosed(ctx, port.String(), d.Probe); c.Verdict != verdict.Disproven {
 			return c
 		}
 	}
@@ -232,6 +258,9 @@ func (j *Job) Reach() {
 		spec.Hosts = map[string]string{}
 	}
 	spec.OffTailnet = "access: " + string(d.Access)
+	if m, err := spec.Member(d.Node); err == nil && m.Facts != nil && d.Address != "" && m.Facts.PublicIP != "" && m.Facts.PublicIP != d.Address {
+		d.Logf("the handoff has the public address %q, the cloud says %q: the cloud's is taken, and the instance and the host key say whose it is; make the handoff again", m.Facts.PublicIP, d.Address)
+	}
 	switch d.Access {
 	case ByLease:
 		spec.Hosts[d.Node] = d.Address

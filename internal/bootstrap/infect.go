@@ -45,7 +45,7 @@ const infectUnit = "edge-actions-infect.service"
 func (b *Bootstrap) infect(ctx context.Context, s *Seen) error {
 	defer func() { s.conn.Close() }()
 	if s.Stage == Bare {
-		args := []string{infectUnit, b.Infect.SHA256, "NO_REBOOT=1"}
+		args := []string{infectUnit, b.Infect.SHA256, "", "NO_REBOOT=1"}
 		for _, name := range slices.Sorted(maps.Keys(b.Infect.Env)) {
 			args = append(args, name+"="+b.Infect.Env[name])
 		}
@@ -123,14 +123,22 @@ fi | tail -c 60000`
 	if err != nil {
 		return "", "", "", err
 	}
-	parts := strings.SplitN(string(out), "--\n", 3)
+	return readInfect(string(out), cursor)
+}
+
+// cursorForm is journalctl's, and its last line.
+var cursorForm = regexp.MustCompile(`(?m)^-- cursor: ([A-Za-z0-9=;_-]{1,500})\n?\z`)
+
+// readInfect takes an answer apart. Its first two parts are systemd's and ours;
+// what the unit said comes last, and may look like either.
+func readInfect(out, cursor string) (state, lines, next string, err error) {
+	parts := strings.SplitN(out, "--\n", 3)
 	if len(parts) < 3 {
 		return "", "", "", fmt.Errorf("an answer that is not whole: %.200q", out)
 	}
 	lines, next = parts[2], cursor
-	if i := strings.LastIndex(lines, "-- cursor: "); i >= 0 {
-		next = strings.TrimSpace(strings.TrimPrefix(lines[i:], "-- cursor: "))
-		lines = lines[:i]
+	if m := cursorForm.FindStringSubmatchIndex(lines); m != nil {
+		lines, next = lines[:m[0]], lines[m[2]:m[3]]
 	}
 	show := map[string]string{}
 	for line := range strings.Lines(parts[0]) {
@@ -142,6 +150,8 @@ fi | tail -c 60000`
 		return "done", lines, next, nil
 	case show["ActiveState"] == "active" || show["ActiveState"] == "activating" || show["ActiveState"] == "deactivating":
 		return "running", lines, next, nil
+	case show["ActiveState"] == "":
+		return "", "", "", fmt.Errorf("an answer without the state of the unit: %.200q", out)
 	case show["ActiveState"] == "failed":
 		return fmt.Sprintf("it failed: %s, exit code %s", quote(show["Result"]), quote(show["ExecMainStatus"])), lines, next, nil
 	}

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Starts nixos-infect, which comes over stdin, in a unit of its own:
-#   infect.sh UNIT SHA256 NAME=VALUE...
+#   infect.sh UNIT SHA256 ROOT NAME=VALUE...
 # Runs as root. What arrived is held against its digest before it is run.
+# ROOT is put before the paths; it is empty but in tests.
 set -eu
 export LC_ALL=C
 umask 077
-unit=$1 sum=$2
-shift 2
-dir=/var/lib/edge-actions/infect
+unit=$1 sum=$2 root=$3
+shift 3
+dir=$root/var/lib/edge-actions/infect
 mkdir -p "$dir"
 rm -f "$dir/done"
 cat >"$dir/script.new"

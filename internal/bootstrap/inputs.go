@@ -167,8 +167,7 @@ func (b *Bootstrap) anywhereInputs(in *action.Inputs, a *action.Action) {
 		in.Wrong("anywhere_flake", "FLAKE#NAME", fmt.Sprintf("%q", flake), "correct the input anywhere_flake")
 	}
 	for _, arg := range args {
-		word, _, _ := strings.Cut(arg, " ")
-		if slices.Contains([]string{"--flake", "-f", "--target-host", "--phases", "--ssh-option", "-i", "--copy-host-keys", "--extra-files", "--ssh-port", "-p", "--no-reboot", "--stop-after-disko", "--env-password", "--post-kexec-ssh-port"}, word) || !strings.HasPrefix(word, "-") {
+		if !strings.HasPrefix(arg, "-") || slices.ContainsFunc(strings.Fields(arg), func(word string) bool { return slices.Contains(decided, word) }) {
 			in.Wrong("anywhere_args", "options of nixos-anywhere that are not set here, one a line", fmt.Sprintf("%q", arg), "take it away: how the machine is reached and in which phases is decided here")
 		}
 	}
@@ -192,6 +191,11 @@ func (b *Bootstrap) anywhereInputs(in *action.Inputs, a *action.Action) {
 	}
 }
 
+// decided are the options of nixos-anywhere that are not the operator's: how the
+// machine is reached, in which phases, and with what.
+var decided = []string{"--flake", "-f", "--store-paths", "-s", "--target-host", "--phases", "--ssh-option", "-i", "--copy-host-keys", "--extra-files", "--ssh-port", "-p",
+	"--no-reboot", "--stop-after-disko", "--env-password", "--post-kexec-ssh-port"}
+
 // ReadKeeper reads where the runner remembers its leases.
 func ReadKeeper(in *action.Inputs, a *action.Action) *ingress.Keeper {
 	return &ingress.Keeper{Dir: filepath.Join(in.RunnerPath("runner_dir"), "ingress"), Logf: a.Logf, Pace: ingress.Pace{Pause: in.Duration("poll", 100*time.Millisecond, time.Minute)}}
@@ -212,7 +216,7 @@ func (b *Bootstrap) door(ctx context.Context, in *action.Inputs, a *action.Actio
 			case d.InstanceID == "":
 				d.InstanceID = named
 			case named != "" && named != d.InstanceID:
-				in.Wrong("instance_id", "the handoff's instance, "+named, d.InstanceID, "correct instance_id, or leave it out")
+				in.Wrong("instance_id", "the handoff's instance, "+named, fmt.Sprintf("%q", d.InstanceID), "correct instance_id, or leave it out")
 			}
 			spec.InstanceIDs = map[string]string{d.Node: d.InstanceID}
 		}
@@ -302,6 +306,7 @@ func (d *Door) through(in *action.Inputs, a *action.Action) {
 		in.Wrong("bastion_host", "a host name or an address", fmt.Sprintf("%q", host), "leave it out: the cloud says where the bastion is")
 	}
 	ttl := min(max(d.TTL, 30*time.Minute), 3*time.Hour) // what OCI takes
+	d.TTL = min(d.TTL, ttl)
 	d.Through = &ingress.Through{BastionID: id, HostKeys: keys, Host: host, Port: port, TTL: ttl, Pace: d.Keeper.Pace, Logf: a.Logf}
 }
 

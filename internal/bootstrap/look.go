@@ -105,14 +105,18 @@ func (s *Seen) read() error {
 	if err != nil {
 		return verdict.CannotTell(Transition, "whether nixos-infect is at work", err, "look at the machine: systemctl status "+infectUnit)
 	}
-	infecting := slices.ContainsFunc(units, func(u node.Unit) bool {
-		return slices.Contains(u.Names, infectUnit) && (u.Active == "active" || u.Active == "activating" || u.Active == "deactivating")
-	})
+	infect := func(states ...string) bool {
+		return slices.ContainsFunc(units, func(u node.Unit) bool {
+			return slices.Contains(u.Names, infectUnit) && slices.Contains(states, u.Active)
+		})
+	}
 	switch {
 	case way.Installer:
 		s.Stage = Installer
-	case infecting: // it writes its marks before it is done
+	case infect("active", "activating", "deactivating"): // it writes its marks before it is done
 		s.Stage = Infecting
+	case way.Lustrate && infect("failed"): // and the boot loader after them: once more from the start
+		s.Stage = Bare
 	case way.Lustrate:
 		s.Stage = Pending
 	case way.NixOS:
@@ -156,7 +160,13 @@ func (b *Bootstrap) login(ctx context.Context) (*sshx.Conn, string, error) {
 		if !verdict.Has(err, sshx.AuthRefused) {
 			return nil, "", err
 		}
-		refused = append(refused, verdict.ChecksOf(err)[0].Got)
+		said := verdict.ChecksOf(err)[0]
+		if hops, e := sshx.Resolve(target); e == nil && said.Wanted != "a login on "+hops[len(hops)-1].String() {
+			// A jump's refusal says nothing of the host. A bastion may know of
+			// its session a moment later than the cloud does.
+			return nil, "", verdict.CannotTell(sshx.Unreachable, "a way to "+b.member.Target.Host, err, said.Hint)
+		}
+		refused = append(refused, said.Got)
 	}
 	return nil, "", verdict.Refuse(Login, fmt.Sprintf("a login on %s as one of %s", b.member.Target.Host, strings.Join(b.Users, ", ")), strings.Join(refused, "\n"),
 		"give the identity_file that the instance was made with, and the image's user in login_users")

@@ -141,7 +141,7 @@ func (s *Sweep) Run(ctx context.Context) (doors []DoorState, checks []verdict.Ch
 			closed = false
 			continue
 		}
-		door := Door{Cloud: s.Cloud, InstanceID: id, Probe: s.Probe, Waive: s.Waive, Logf: s.Logf}
+		door := Door{Cloud: s.Cloud, Keeper: s.Keeper, InstanceID: id, Probe: s.Probe, Waive: s.Waive, Logf: s.Logf}
 		own := door.Closed(ctx)
 		closed = closed && verdict.Of(own) == verdict.Proven
 		checks = append(checks, verdict.About(e.Instance.Name, own)...)

@@ -114,3 +114,42 @@ func TestSessionThatStays(t *testing.T) {
 	r.server.Fail("DELETE", "", -1, 403, "NotAuthorized")
 	want(t, p.Close(t.Context()), verdict.Unproven, SessionClosed, "by itself after 30m0s")
 }
+
+// The first attempt came through and its answer was lost, the second was refused
+// clearly: whether there is a session is not known from that.
+func TestALostSessionThenAClearNo(t *testing.T) {
+	r := newRig(t)
+	r.server.LoseResponse("POST", "/sessions", 1)
+	r.server.Inject(ocitest.Fault{Kind: ocitest.Fail, Method: "POST", Path: "/sessions", Times: -1, Status: 403, Code: "NotAuthorized"})
+	// It can't be looked for between the two.
+	r.server.Inject(ocitest.Fault{Kind: ocitest.Fail, Method: "GET", Path: "/sessions", Times: 1, Status: 404, Code: "NotAuthorizedOrNotFound"})
+	p, err := through(r).Open(t.Context(), r.node.PrivateIP, t.TempDir(), "")
+	refused(t, err, oci.Forbidden)
+	r.server.Heal()
+	if s := r.sessions(); s == "" {
+		t.Fatal("there is none: the test proves nothing")
+	}
+	want(t, p.Close(t.Context()), verdict.Proven, SessionClosed, "DELETED")
+	if s := r.sessions(); strings.Contains(s, "ACTIVE") || strings.Contains(s, "CREATING") {
+		t.Errorf("%s", s)
+	}
+}
+
+// It came through, its answer was lost, and the list did not show it yet: now
+// there are two of one name, and both go.
+func TestTwoSessions(t *testing.T) {
+	r := newRig(t)
+	r.server.LoseResponse("POST", "/sessions", 1)
+	r.server.Inject(ocitest.Fault{Kind: ocitest.Fail, Method: "GET", Path: "/sessions", Times: 1, Status: 404, Code: "NotAuthorizedOrNotFound"})
+	p, err := through(r).Open(t.Context(), r.node.PrivateIP, t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.sessions(); len(strings.Fields(s)) != 2 {
+		t.Fatalf("%q: the test proves nothing", s)
+	}
+	want(t, p.Close(t.Context()), verdict.Proven, SessionClosed)
+	if s := r.sessions(); strings.Contains(s, "ACTIVE") || strings.Contains(s, "CREATING") {
+		t.Errorf("%s", s)
+	}
+}

@@ -146,6 +146,16 @@ func (e *Exposure) Primary() (oci.VNIC, bool) {
 	return e.VNICs[i], true
 }
 
+// PublicIPs are the public addresses of all interfaces.
+func (e *Exposure) PublicIPs() (out []string) {
+	for _, v := range e.VNICs {
+		if v.PublicIP != "" && !slices.Contains(out, v.PublicIP) {
+			out = append(out, v.PublicIP)
+		}
+	}
+	return out
+}
+
 // Check says whether SSH is closed to the public, by the rules.
 func (e *Exposure) Check() verdict.Check {
 	wanted := fmt.Sprintf("no rule that lets a public address reach port %d of %s", SSH, quote(e.Instance.Name))

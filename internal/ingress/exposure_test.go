@@ -75,8 +75,8 @@ func TestLook(t *testing.T) {
 		r.open()
 		e := r.exposure()
 		want(t, e.Check(), verdict.Disproven, PublicSSH, "owner/infra#12.1", "edge-1", "until", "ingress-sweep")
-		want(t, Living(e, r.client.Now()), verdict.Disproven, Busy, "owner/infra#12.1")
-		if c := Living(e, e.Doors[0].Lease.Expires); c.Verdict != verdict.Proven {
+		want(t, Living(e, r.client.Now(), ""), verdict.Disproven, Busy, "owner/infra#12.1")
+		if c := Living(e, e.Doors[0].Lease.Expires, ""); c.Verdict != verdict.Proven {
 			t.Errorf("it has ended: %+v", c)
 		}
 	})

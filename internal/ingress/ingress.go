@@ -30,7 +30,7 @@ const (
 	Group = "ingress-nsg"
 	// OwnAddress is the runner's public address.
 	OwnAddress = "runner-address"
-	// Expired is a lease that outlived its end.
+	// Expired is a lease that ended before the work did.
 	Expired = "ingress-expired"
 	// Record is the file on the runner that remembers a lease.
 	Record = "ingress-record"

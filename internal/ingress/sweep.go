@@ -14,7 +14,8 @@ import (
 // Swept is what a sweep found in one network security group.
 type Swept struct {
 	NSG, Name string
-	// Closed are leases that were taken away, Open those that last, by doors.
+	// Closed are leases that were seen to be gone, Open those that last or
+	// could not be closed, by doors.
 	Closed, Open []Door
 	// Foreign are doors that are no leases. They are never touched.
 	Foreign []Door
@@ -27,7 +28,12 @@ type Swept struct {
 // nor a lease of a run that may be under way.
 func (k *Keeper) Sweep(ctx context.Context, groups []string) ([]Swept, []verdict.Check) {
 	checks := k.Orphans(ctx)
-	var out []Swept
+	out, more := k.Ended(ctx, groups)
+	return out, append(checks, more...)
+}
+
+// Ended closes in each of the groups every lease that has ended.
+func (k *Keeper) Ended(ctx context.Context, groups []string) (out []Swept, checks []verdict.Check) {
 	for _, nsg := range groups {
 		s, err := k.sweep(ctx, nsg)
 		if err != nil {
@@ -51,6 +57,8 @@ func (k *Keeper) Orphans(ctx context.Context) []verdict.Check {
 		if c.Verdict == verdict.Proven {
 			r.forget()
 		} else {
+			// Of a group that was destroyed the cloud never says that it is gone.
+			c.Hint += "; if the group itself was destroyed, remove " + r.path
 			r.release()
 		}
 		checks = append(checks, c)
@@ -69,7 +77,7 @@ func (k *Keeper) sweep(ctx context.Context, nsg string) (*Swept, error) {
 	}
 	now := k.Cloud.Now() // by the answer with the rules, or a later one
 	s := &Swept{NSG: nsg, Name: g.Name}
-	ended := map[string]bool{}
+	gone := map[string]bool{} // by the nonces of the leases that have ended
 	for _, r := range rules {
 		m, ours := ParseMarker(r.Description)
 		d := Door{Kind: "network security group", ID: nsg, Name: g.Name, Rule: r}
@@ -87,23 +95,28 @@ func (k *Keeper) sweep(ctx context.Context, nsg string) (*Swept, error) {
 			s.Open = append(s.Open, d)
 			continue
 		}
-		s.Closed = append(s.Closed, d)
-		if ended[m.Nonce] {
-			continue
+		if _, asked := gone[m.Nonce]; !asked {
+			k.Logf("%s, and it has ended: closing it", d)
+			c := k.remove(ctx, nsg, m, r.ID, false)
+			gone[m.Nonce] = c.Verdict == verdict.Proven
+			s.Checks = append(s.Checks, c)
 		}
-		ended[m.Nonce] = true
-		k.Logf("%s, and it has ended: closing it", d)
-		s.Checks = append(s.Checks, k.remove(ctx, nsg, m, r.ID, false))
+		if gone[m.Nonce] {
+			s.Closed = append(s.Closed, d)
+		} else {
+			s.Open = append(s.Open, d)
+		}
 	}
 	return s, nil
 }
 
-// Living is the check that no other run has a lease for a machine: two of them
-// at once would take each other's door for a stranger's.
-func Living(e *Exposure, now time.Time) verdict.Check {
+// Living is the check that no run has a lease for a machine, but for the one
+// with the nonce own: two of them at once would take each other's door for a
+// stranger's, and the machine for theirs.
+func Living(e *Exposure, now time.Time, own string) verdict.Check {
 	wanted := fmt.Sprintf("no other run at work on %s", quote(e.Instance.Name))
 	for _, d := range e.Doors {
-		if d.Lease == nil {
+		if d.Lease == nil || d.Lease.Nonce == own {
 			continue
 		}
 		end, ok := Ends(*d.Lease, d.Rule)

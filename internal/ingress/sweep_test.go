@@ -67,6 +67,45 @@ func TestSweep(t *testing.T) {
 	r.untouched()
 }
 
+// What could not be taken away is not listed as closed, nor are its fellows with
+// the same nonce.
+func TestSweepThatCanNotClose(t *testing.T) {
+	r := newRig(t)
+	r.open().record.release() // the run is dead
+	r.server.Change(func(w *ocitest.World) {
+		rules := w.NSG(r.node.NSGID).Rules
+		again := rules[len(rules)-1]
+		again.ID = ""
+		w.AddRule(r.node.NSGID, again)
+	})
+	r.server.Offset(2 * time.Hour)
+	r.server.Fail("POST", "removeSecurityRules", -1, 403, "NotAuthorized")
+	other := r.runner(t.TempDir())
+	swept, checks := other.Sweep(t.Context(), []string{r.node.NSGID})
+	if len(swept) != 1 || len(swept[0].Closed) != 0 || len(swept[0].Open) != 2 || len(checks) != 1 {
+		t.Fatalf("%+v, %+v", swept, checks)
+	}
+	want(t, checks[0], verdict.Unproven, Closed)
+	r.server.Heal()
+	if swept, checks = other.Sweep(t.Context(), []string{r.node.NSGID}); len(swept[0].Closed) != 2 || len(swept[0].Open) != 0 || len(checks) != 1 {
+		t.Errorf("%+v, %+v", swept, checks)
+	}
+	r.none()
+}
+
+// Of a group that was destroyed the cloud says what it says of one that may not
+// be seen. The runner's record of it is named, since nothing else ends it.
+func TestTheGroupIsGone(t *testing.T) {
+	r := newRig(t)
+	r.open().record.release()
+	r.server.Forbid(r.node.NSGID)
+	checks := r.keeper.Orphans(t.Context())
+	if len(checks) != 1 {
+		t.Fatalf("%+v", checks)
+	}
+	want(t, checks[0], verdict.Unproven, Closed, "destroyed, remove "+r.keeper.Dir)
+}
+
 func TestSweepThatCanNotSee(t *testing.T) {
 	r := newRig(t)
 	r.server.Forbid(r.node.NSGID)
