@@ -31,6 +31,7 @@ func TestWrongInputs(t *testing.T) {
 		{Input: "scratch_dir", Value: "scratch", Wanted: "an absolute path that outlives the job"},
 		{Input: "allow_tmpfs", Value: "yes", Wanted: "one of true, false"},
 		{Input: "limit_download_kib", Value: "0", Wanted: "a whole number from 1"},
+		{Input: "assertions", Value: "nowhere.yaml", Wanted: "a file in the checkout"},
 		{Input: "timeout", Value: "2", Wanted: "with its unit"},
 		{Input: "waive", Value: "repository-id", Wanted: "some of snapshot-age"},
 		{Input: "restic_path", Value: "/nowhere/restic", Wanted: "restic", Check: "restic-missing"},

@@ -15,6 +15,7 @@ import (
 func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
 	r := recovery.ReadRehearsal(in, a)
+	r.Assert = recovery.ReadAssertions(in, a)
 	if err := in.Err(); err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func run(ctx context.Context, a *action.Action) error {
 	a.SetOutput("restored_bytes", strconv.FormatUint(out.Bytes, 10))
 	a.SetOutput("restored_files", strconv.FormatUint(out.Files, 10))
 	a.SetOutput("rto_seconds", fmt.Sprintf("%.1f", out.RTO().Seconds()))
-	a.Logf("recovery time: %.1f s (list %.1f, restore %.1f, verify %.1f)", out.RTO().Seconds(), out.List.Seconds(), out.Restore.Seconds(), out.Verify.Seconds())
+	a.Logf("recovery time: %.1f s (list %.1f, restore %.1f, verify %.1f, assert %.1f)", out.RTO().Seconds(), out.List.Seconds(), out.Restore.Seconds(), out.Verify.Seconds(), out.Assert.Seconds())
 	if out.Whole > 0 {
 		a.Logf("an ESTIMATE for the whole snapshot, by its size: %.0f s; only a part was restored", out.Whole.Seconds())
 		a.SetOutput("rto_whole_estimate_seconds", fmt.Sprintf("%.0f", out.Whole.Seconds()))

@@ -35,6 +35,31 @@ func TestRehearsal(t *testing.T) {
 	j.clean(r)
 }
 
+// What came back is held against what the operator knows of it.
+func TestAssertions(t *testing.T) {
+	j := newJob(t)
+	j.backup()
+	file := func(text string) {
+		write(t, filepath.Join(j.Workspace, "recovery.yaml"), strings.ReplaceAll(text, "DATA", j.data))
+	}
+	j.Inputs["assertions"] = "recovery.yaml"
+	file("assertions:\n  - name: configuration\n    file: {path: DATA/app.conf, min_size: 10}\n")
+	r := j.Do()
+	r.Want("")
+	j.clean(r)
+	file("assertions:\n  - name: database\n    sqlite: {path: DATA/data/one}\n  - name: configuration\n    file: {path: DATA/none.conf}\n")
+	r = j.Do()
+	if r.Code != 1 || len(r.Not()) < 2 {
+		t.Errorf("%v\n%s", r.Not(), r.Log)
+	}
+	j.clean(r)
+	file("assertions:\n  - name: x\n    mystery: {}\n")
+	r = j.Do()
+	if r.Outputs["failure_reason"] != "input-assertions" {
+		t.Errorf("%v\n%s", r.Outputs, r.Log)
+	}
+}
+
 // Every case in which a plain restic says that all is well, or picks another
 // snapshot.
 func TestFalseGreens(t *testing.T) {

@@ -76,7 +76,7 @@ func ReadRehearsal(in *action.Inputs, a *action.Action) *Rehearsal {
 
 // Waivable are the checks that a rehearsal can do without: which repository
 // and snapshot it is, and whether it came back, are none of them.
-func Waivable() []string { return []string{Age, Future, Size, Owners} }
+func Waivable() []string { return []string{Age, Future, Size, Owners, K3sDatastore} }
 
 // password is the one in a URL, "" if there is none.
 func password(url string) string {

@@ -1,5 +1,6 @@
 // Package recovery knows what counts as a backup: a snapshot of exactly the
-// host and the paths that were meant, young enough, that was really restored. It refuses the newest snapshot of
+// host and the paths that were meant, young enough, that was really restored
+// and whose content holds what it should. It refuses the newest snapshot of
 // somebody else, an empty one, one from the future, and a restore that could
 // write anywhere but into a fresh directory of its own.
 package recovery

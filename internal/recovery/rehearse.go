@@ -24,8 +24,11 @@ type Rehearsal struct {
 	Run         string // owner/repo#run.attempt
 	// LimitKiB is KiB a second for downloads, 0 for no limit.
 	LimitKiB int
-	Waive    []string
-	Logf     func(format string, args ...any)
+	// Assert judges what lies in the scratch; work is a directory beside it. It
+	// may be nil.
+	Assert func(ctx context.Context, restored, work string) []verdict.Check
+	Waive  []string
+	Logf   func(format string, args ...any)
 }
 
 // Rehearsed is what a rehearsal measured.
@@ -37,14 +40,14 @@ type Rehearsed struct {
 	Bytes, Files uint64
 	// The parts of the recovery time. Restic verifies right after it has
 	// written, so where one ends and the other begins is by its own progress.
-	List, Restore, Verify time.Duration
+	List, Restore, Verify, Assert time.Duration
 	// Whole is an estimate of the time for the whole snapshot, by its size; zero
 	// if the whole was restored.
 	Whole time.Duration
 }
 
 // RTO is the time from nothing to data that was proven.
-func (r *Rehearsed) RTO() time.Duration { return r.List + r.Restore + r.Verify }
+func (r *Rehearsed) RTO() time.Duration { return r.List + r.Restore + r.Verify + r.Assert }
 
 // Rehearse restores a snapshot and looks at what came back. Nothing of it is
 // left afterwards, on any path; what a killed run left is removed first.
@@ -136,9 +139,20 @@ func (r *Rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapsh
 	began = time.Now()
 	checks = append(checks, compare(ctx, r.Client, s.ID, scratch.Dir, r.Include)...)
 	out.Verify += time.Since(began)
+	began = time.Now()
+	// What did not come back whole has nothing to say.
+	if r.Assert != nil && verdict.Of(checks) != verdict.Disproven {
+		work, err := scratch.Work()
+		if err != nil {
+			checks = append(checks, verdict.ChecksOf(err)...)
+		} else {
+			checks = append(checks, r.Assert(ctx, scratch.Dir, work)...)
+		}
+	}
+	out.Assert = time.Since(began)
 	if len(r.Include) > 0 && out.Bytes > 0 && size.Bytes > out.Bytes {
 		part := out.Restore + out.Verify
-		out.Whole = out.List + time.Duration(float64(part)*float64(size.Bytes)/float64(out.Bytes))
+		out.Whole = out.List + out.Assert + time.Duration(float64(part)*float64(size.Bytes)/float64(out.Bytes))
 	}
 	return checks
 }

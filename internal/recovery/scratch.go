@@ -125,6 +125,16 @@ func makeScratch(root, run string) (*ScratchDir, error) {
 	return s, nil
 }
 
+// Work is a directory beside the restored tree, for what assertions make.
+func (s *ScratchDir) Work() (string, error) {
+	dir := filepath.Join(s.top, "work")
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return dir, err
+}
+
 // Remove takes the directory away with all that is in it. The marker goes
 // last: a removal that is cut half-way is ended by the next run.
 func (s *ScratchDir) Remove() error {
