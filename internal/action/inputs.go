@@ -179,26 +179,15 @@ func (a *Action) Workspace() string {
 // WorkspaceDir returns the absolute path of an existing directory that lies
 // in the checkout; a relative path is taken from there.
 func (in *Inputs) WorkspaceDir(name string) string {
-	v := in.Text(name)
-	if v == "" {
-		return ""
-	}
-	root := in.a.Workspace()
-	path := v
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(root, path)
-	}
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() || !files.Inside(root, path) {
-		in.Wrong(name, "a directory in the checkout "+root, fmt.Sprintf("%q", v), "check it out before this step, or correct the input "+name)
-		return ""
-	}
-	return filepath.Clean(path)
+	return in.workspace(name, "a directory", os.FileInfo.IsDir)
 }
 
-// WorkspaceFile returns the absolute path of an existing regular file that lies
-// in the checkout; a relative path is taken from there.
+// WorkspaceFile is WorkspaceDir for a regular file.
 func (in *Inputs) WorkspaceFile(name string) string {
+	return in.workspace(name, "a file", func(i os.FileInfo) bool { return i.Mode().IsRegular() })
+}
+
+func (in *Inputs) workspace(name, what string, is func(os.FileInfo) bool) string {
 	v := in.Text(name)
 	if v == "" {
 		return ""
@@ -209,8 +198,8 @@ func (in *Inputs) WorkspaceFile(name string) string {
 		path = filepath.Join(root, path)
 	}
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || !files.Inside(root, path) {
-		in.Wrong(name, "a file in the checkout "+root, fmt.Sprintf("%q", v), "check it out before this step, or correct the input "+name)
+	if err != nil || !is(info) || !files.Inside(root, path) {
+		in.Wrong(name, what+" in the checkout "+root, fmt.Sprintf("%q", v), "check it out before this step, or correct the input "+name)
 		return ""
 	}
 	return filepath.Clean(path)
