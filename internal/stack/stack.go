@@ -48,8 +48,8 @@ type Stack struct {
 
 // Layout returns the directories of the stack under the runner's directory.
 func Layout(runnerDir, name string) (dir, archives, data string) {
-	dir = filepath.Join(runnerDir, "stacks", name)
-	return dir, filepath.Join(dir, "archives"), filepath.Join(dir, "tofu")
+	dir = tfstate.StackDir(runnerDir, name)
+	return dir, tfstate.ArchivesDir(runnerDir, name), filepath.Join(dir, "tofu")
 }
 
 // open initialises the module, selects the workspace and finds the state.
