@@ -54,6 +54,9 @@ type Spec struct {
 	OffTailnet string
 	// KeyMargin is how much longer tailnet keys must be valid.
 	KeyMargin time.Duration
+
+	// Strangers says that the handoff need not know the nodes.
+	Strangers bool
 }
 
 // Member is one node, with the way to it.
@@ -100,10 +103,12 @@ func (s *Spec) member(name, address, user string, port int, status *tailnet.Stat
 	m := &Member{Name: name, spec: s}
 	if s.Handoff != nil {
 		i := slices.IndexFunc(s.Handoff.Nodes, func(n handoff.Node) bool { return n.Name == name })
-		if i < 0 {
+		if i < 0 && !s.Strangers {
 			return nil, []verdict.Check{verdict.Refuse("handoff-node", "a node of the name "+name+" in the handoff", "none", "correct the input nodes, or make the handoff again").Check}
 		}
-		m.Facts = &s.Handoff.Nodes[i]
+		if i >= 0 {
+			m.Facts = &s.Handoff.Nodes[i]
+		}
 	}
 	m.Target = sshx.Target{
 		Host: first(s.Hosts[name], address, name), User: first(s.User, user), Port: port, HostKeys: s.HostKeys[name], KnownHosts: s.KnownHosts,

@@ -31,13 +31,22 @@ import (
 // they are reached through a tailnet. What is wrong with them is recorded in
 // in.
 func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
-	s := ReadWay(in, a, "nodes")
+	return readSpec(in, a, ReadWay(in, a, "nodes"))
+}
+
+// ReadHosts is ReadSpec for hosts that something else than an input names: from
+// says what. A handoff need not know them.
+func ReadHosts(in *action.Inputs, a *action.Action, from string, hosts []string) *Spec {
+	return readSpec(in, a, readWay(in, a, from, hosts, true))
+}
+
+func readSpec(in *action.Inputs, a *action.Action, s *Spec) *Spec {
 	s.User, s.Parallel, s.KeyMargin = in.Text("user"), in.Int("max_parallel", 1, 256), in.Duration("key_margin", 0, 365*24*time.Hour)
 	if s.User != "" && !userForm.MatchString(s.User) {
 		in.Wrong("user", "the name of a login user", fmt.Sprintf("%q", s.User), "correct the input user")
 	}
 	path := in.Text("tailscale_path")
-	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil {
+	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil && len(s.Nodes) > 0 {
 		found, err := tailnet.Find(path)
 		if err != nil {
 			in.Wrong("tailscale_path", "the command line of Tailscale on the runner", fmt.Sprintf("none as %q", first(path, "tailscale")), "install Tailscale there, or set tailnet: off if the nodes are reached another way")
@@ -51,43 +60,48 @@ func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
 // ReadWay reads the inputs that say which nodes are meant, by the input of the
 // given name, and how SSH finds them.
 func ReadWay(in *action.Inputs, a *action.Action, nodes string) *Spec {
+	s := readWay(in, a, nodes, words(in.Text(nodes)), false)
+	s.MachineIDs = pairs(in, "machine_ids", machineID)
+	s.among(in, "machine_ids", keys(s.MachineIDs))
+	if len(s.Nodes) == 0 && in.Err() == nil {
+		in.Wrong(nodes, "the names of the nodes, or a handoff that has some", "nothing", "set the input "+nodes+", or handoff_path")
+	}
+	return s
+}
+
+func readWay(in *action.Inputs, a *action.Action, from string, nodes []string, strangers bool) *Spec {
 	s := &Spec{
-		Nodes: words(in.Text(nodes)), IdentityFile: in.KeyFile("identity_file"), SSHConfig: home(a, in.Text("ssh_config")),
+		Nodes: nodes, Strangers: strangers, IdentityFile: in.KeyFile("identity_file"), SSHConfig: home(a, in.Text("ssh_config")),
 		Env: a.Environ(), Connect: in.Duration("connect_timeout", time.Second, 10*time.Minute), Parallel: 1,
 	}
 	readable(in, "ssh_config", s.SSHConfig)
 	s.Hosts = pairs(in, "hosts", address)
-	s.MachineIDs = pairs(in, "machine_ids", machineID)
 	s.HostKeys = hostKeys(in)
 	if known := home(a, in.Text("known_hosts")); known != "" {
 		readable(in, "known_hosts", known)
 		s.KnownHosts = []string{known}
 	}
 	s.Handoff = ReadHandoff(in)
-	if len(s.Nodes) == 0 && s.Handoff != nil {
+	if len(s.Nodes) == 0 && s.Handoff != nil && !strangers {
 		for _, n := range s.Handoff.Nodes {
 			s.Nodes = append(s.Nodes, n.Name)
 		}
 	}
-	if len(s.Nodes) == 0 && in.Err() == nil {
-		in.Wrong(nodes, "the names of the nodes, or a handoff that has some", "nothing", "set the input "+nodes+", or handoff_path")
-	}
 	for i, name := range s.Nodes {
 		if err := colmena.CheckName(name); err != nil {
-			in.Wrong(nodes, "names of nodes", err.Error(), "name each node in full, by commas, blanks or lines")
+			in.Wrong(from, "names of nodes", err.Error(), "name each node in full, by commas, blanks or lines")
 		} else if slices.Contains(s.Nodes[:i], name) {
-			in.Wrong(nodes, "each node once", fmt.Sprintf("%q twice", name), "correct the input "+nodes)
+			in.Wrong(from, "each node once", fmt.Sprintf("%q twice", name), "correct the input "+from)
 		}
 	}
-	s.among(in, "hosts", names(s.Hosts))
-	s.among(in, "machine_ids", names(s.MachineIDs))
-	s.among(in, "host_keys", names(s.HostKeys))
+	s.among(in, "hosts", keys(s.Hosts))
+	s.among(in, "host_keys", keys(s.HostKeys))
 	return s
 }
 
 // among refuses names that are none of the nodes.
-func (s *Spec) among(in *action.Inputs, name string, keys []string) {
-	for _, key := range keys {
+func (s *Spec) among(in *action.Inputs, name string, found []string) {
+	for _, key := range found {
 		if len(s.Nodes) > 0 && !slices.Contains(s.Nodes, key) {
 			in.Wrong(name, fmt.Sprintf("names among the nodes %q", s.Nodes), fmt.Sprintf("%q", key), "correct the input "+name)
 		}
@@ -165,7 +179,7 @@ func words(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
-func names[T any](m map[string]T) []string {
+func keys[T any](m map[string]T) []string {
 	var out []string
 	for name := range m {
 		out = append(out, name)

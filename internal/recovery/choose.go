@@ -32,6 +32,16 @@ type Want struct {
 	Shrink             float64
 }
 
+// CheckIdentity holds the id of a repository, as its config has it, against the
+// one that was written down when it was made.
+func CheckIdentity(found, id string) verdict.Check {
+	wanted := "the repository " + short(id)
+	if found != id {
+		return verdict.Refuse(Identity, wanted, fmt.Sprintf("%.80q", found), "this is another repository, or it was made anew and is empty of what was: see who ran restic init, and correct repository_id only then").Check
+	}
+	return verdict.Check{ID: Identity, Verdict: verdict.Proven, Wanted: wanted, Got: short(found)}
+}
+
 // Choose picks from all snapshots of a repository the one that is meant, and
 // says what holds of it. It does not take restic's own "latest", which a
 // snapshot of another host, of other paths or from the future wins.

@@ -86,11 +86,10 @@ func (r *Rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Che
 	if err != nil {
 		return nil, verdict.ChecksOf(err)
 	}
-	wanted := "the repository " + short(r.RepositoryID)
-	if config.ID != r.RepositoryID {
-		return nil, []verdict.Check{verdict.Refuse(Identity, wanted, fmt.Sprintf("%.80q", config.ID), "this is another repository, or it was made anew and is empty of what was: see who ran restic init, and correct repository_id only then").Check}
+	checks := []verdict.Check{CheckIdentity(config.ID, r.RepositoryID)}
+	if verdict.Of(checks) != verdict.Proven {
+		return nil, checks
 	}
-	checks := []verdict.Check{{ID: Identity, Verdict: verdict.Proven, Wanted: wanted, Got: short(config.ID)}}
 	all, err := r.Client.Snapshots(ctx)
 	if err != nil {
 		return nil, append(checks, verdict.ChecksOf(err)...)

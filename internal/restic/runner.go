@@ -47,7 +47,8 @@ func (c call) environ() map[string]string {
 }
 
 // Local runs restic on this machine. Path is a name to find on PATH or an
-// absolute one; "" is restic. Env is what Environ picked.
+// absolute one; "" is restic. A name of the form restic-NAME is a NixOS wrapper.
+// Env is what Environ picked.
 type Local struct {
 	Path string
 	Env  []string
@@ -66,7 +67,7 @@ func without(env []string) []string {
 
 func (l Local) where() string   { return "this machine" }
 func (l Local) program() string { return cmp.Or(l.Path, "restic") }
-func (l Local) wrapper() bool   { return false }
+func (l Local) wrapper() bool   { return wraps(l.program()) }
 
 func (l Local) run(ctx context.Context, c call) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errDeadline)
@@ -121,7 +122,10 @@ var (
 
 func (r Remote) where() string   { return r.Host }
 func (r Remote) program() string { return cmp.Or(r.Program, "restic") }
-func (r Remote) wrapper() bool   { return wrapperName.MatchString(path.Base(r.program())) }
+func (r Remote) wrapper() bool   { return wraps(r.program()) }
+
+// wraps reports whether a program knows its repository by itself.
+func wraps(program string) bool { return wrapperName.MatchString(path.Base(program)) }
 
 // exits of remote.sh and of timeout(1)
 const (
