@@ -14,25 +14,18 @@ import (
 // right is a job with a contract that is looked at on a host.
 func right(t *testing.T) *jobtest.Job {
 	t.Helper()
-	j := newJob(t)
+	j := without(t)
 	j.write(strings.Replace(snapshots, "    max_age", "    host: edge-1\n    max_age", 1))
 	return j.Job
 }
 
 func TestWrongInputs(t *testing.T) {
-	var ways []jobtest.Wrong
-	for _, w := range jobtest.WrongWays {
-		if slices.Contains([]string{"handoff_path", "handoff_sha256", "handoff_signer", "hosts", "host_keys", "user", "identity_file", "ssh_config", "known_hosts", "connect_timeout", "max_parallel", "tailnet", "tailscale_path", "key_margin"}, w.Input) {
-			ways = append(ways, w)
-		}
-	}
 	jobtest.RefusesEach(t, right, append([]jobtest.Wrong{
 		{Input: "contracts", Value: "nowhere.yaml", Wanted: "a file in the checkout"},
 		{Input: "state_dir", Value: "checks", Wanted: "an absolute path that outlives the job"},
 		{Input: "timeout", Value: "5", Wanted: "with its unit"},
-		{Input: "agent_dir", Value: "tmp", Wanted: "an absolute path"},
-		{Input: "agent_dir", Value: "/", Wanted: "an absolute path"},
-	}, ways...))
+		{Input: "max_parallel", Value: "0", Wanted: "a whole number from 1"},
+	}, jobtest.WrongRoads()...))
 }
 
 func TestWrongInputsTogether(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"edge-actions/internal/agent"
 	"edge-actions/internal/testing/jobtest"
 	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/testing/restictest"
@@ -22,7 +23,12 @@ import (
 // secret is in every file that is backed up, and must be nowhere else.
 const secret = "what-the-operator-keeps-to-himself"
 
-func TestMain(m *testing.M) { os.Exit(restictest.Main(m)) }
+func TestMain(m *testing.M) {
+	if agent.Called(os.Args) { // this binary, on a host
+		os.Exit(agent.Serve(serve))
+	}
+	os.Exit(restictest.Main(m))
+}
 
 // job is a job beside a real restic repository and a real rclone remote, with a
 // file of contracts that is filled in by write.
@@ -35,9 +41,20 @@ type job struct {
 	// should be in it.
 	mirror, database, rclone string
 	contracts                string
+	// slow is a server that never answers; scratch and assertions are for a
+	// restore.
+	slow, scratch, assertions string
 }
 
 func newJob(t testing.TB) *job {
+	t.Helper()
+	j := without(t)
+	j.id = restictest.New(t, j.repo)
+	return j
+}
+
+// without is a job without the repository.
+func without(t testing.TB) *job {
 	t.Helper()
 	j := &job{Job: jobtest.New(t, metadata, run), t: t}
 	dir := t.TempDir()
@@ -45,7 +62,7 @@ func newJob(t testing.TB) *job {
 	j.mirror, j.database, j.rclone = filepath.Join(dir, "mirror"), filepath.Join(dir, "forgejo.db"), filepath.Join(j.Home, "rclone.conf")
 	put(t, j.key, restictest.Password+"\n")
 	put(t, j.rclone, "[mirror]\ntype = alias\nremote = "+j.mirror+"\n")
-	j.id = restictest.New(t, j.repo)
+	j.id = strings.Repeat("a", 64)
 	for name, text := range map[string]string{"app.conf": secret, "data/one": strings.Repeat(secret, 1000), "data/two": secret, "repositories/ops/site.git/refs/heads/tmp": secret} {
 		put(t, filepath.Join(j.data, name), text)
 	}
@@ -171,9 +188,9 @@ func pragma(j *job, text string) {
 	must(j.t, err)
 }
 
-// serve puts a real WebDAV server between rclone and the directory: it knows no
+// webdav puts a real WebDAV server between rclone and the directory: it knows no
 // hashes.
-func serve(j *job) {
+func webdav(j *job) {
 	j.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(j.t, err)

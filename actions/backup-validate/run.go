@@ -7,17 +7,24 @@ import (
 
 	"edge-actions/internal/action"
 	"edge-actions/internal/contracts"
+	"edge-actions/internal/fleet"
 	"edge-actions/internal/verdict"
 )
 
 func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
 	v := contracts.Read(in, a)
+	roads := fleet.ReadRoads(in, a, "backup-validate", "contracts", v.File.Hosts())
 	if err := in.Err(); err != nil {
 		return err
 	}
 	a.Report.Subject = fmt.Sprintf("%d contracts", len(v.File.Contracts))
-	findings, checks := v.Validate(ctx)
+	v.Ask = func(ctx context.Context, host, user string, q contracts.Request) (contracts.Response, []verdict.Check, error) {
+		return fleet.Errand[contracts.Response](ctx, roads, host, user, q.Whole(), q)
+	}
+	checks := roads.Open(ctx)
+	findings, ways := v.Validate(ctx)
+	checks = append(checks, ways...)
 	a.Report.Add(checks...)
 	type contract struct {
 		Name               string          `json:"name"`

@@ -145,11 +145,11 @@ func TestObjects(t *testing.T) {
 		"a database of 0 bytes":   {func(j *job) { j.lfs(48*hour, "one"); must(j.t, os.Truncate(j.database, 0)) }, []string{"lfs-expected=unproven"}, []string{"0 bytes"}},
 		"another content":         {func(j *job) { j.lfs(48*hour, "one", "two"); put(j.t, j.object("two"), "owt") }, []string{"lfs-content=disproven"}, []string{"has the content"}},
 		"another size":            {func(j *job) { j.lfs(48*hour, "one", "two"); put(j.t, j.object("two"), "more") }, []string{"lfs-content=disproven", "lfs-present=disproven"}, []string{"4 bytes, not 3"}},
-		"a remote without hashes": {func(j *job) { j.lfs(48*hour, "one", "two"); serve(j) }, nil, []string{"2 downloaded of 2"}},
+		"a remote without hashes": {func(j *job) { j.lfs(48*hour, "one", "two"); webdav(j) }, nil, []string{"2 downloaded of 2"}},
 		"another content, without hashes": {func(j *job) {
 			j.lfs(48*hour, "one", "two")
 			put(j.t, j.object("two"), "owt")
-			serve(j)
+			webdav(j)
 		}, []string{"lfs-content=disproven"}, nil},
 		"no such remote": {func(j *job) { j.lfs(48*hour, "one"); put(j.t, j.rclone, "") }, []string{"rclone-failed=unproven"}, nil},
 	} {

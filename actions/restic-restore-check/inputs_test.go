@@ -6,10 +6,20 @@ import (
 	"edge-actions/internal/testing/jobtest"
 )
 
-func right(t *testing.T) *jobtest.Job { return newJob(t).Job }
+func right(t *testing.T) *jobtest.Job { return without(t).Job }
 
-func TestWrongInputs(t *testing.T) {
-	jobtest.RefusesEach(t, right, []jobtest.Wrong{
+// rightOnHost restores on a host.
+func rightOnHost(t *testing.T) *jobtest.Job {
+	j := without(t).Job
+	j.Inputs["run_on"], j.Inputs["tailnet"] = "edge-1", "off"
+	return j
+}
+
+// here are wrong values of what a restore on the runner reads.
+func here() []jobtest.Wrong {
+	return []jobtest.Wrong{
+		{Input: "run_on", Value: "edge 1", Wanted: "the name of a host"},
+		{Input: "run_as", Value: "root", Wanted: "the name of a user on the host run_on"},
 		{Input: "repository", Value: "", Wanted: "both or neither"},
 		{Input: "repository_file", Value: "/nowhere", Wanted: "a file that only the runner's user can read"},
 		{Input: "repository_id", Value: "0f2c", Wanted: "64 hex digits"},
@@ -35,7 +45,19 @@ func TestWrongInputs(t *testing.T) {
 		{Input: "timeout", Value: "2", Wanted: "with its unit"},
 		{Input: "waive", Value: "repository-id", Wanted: "some of snapshot-age"},
 		{Input: "restic_path", Value: "/nowhere/restic", Wanted: "restic", Check: "restic-missing"},
-	})
+		{Input: "restic_path", Value: "restic-pi", Wanted: "beside a wrapper", Check: "input-repository"},
+	}
+}
+
+func TestWrongInputs(t *testing.T) { jobtest.RefusesEach(t, right, here(), jobtest.WrongRoads()...) }
+
+func TestWrongInputsOnAHost(t *testing.T) {
+	jobtest.RefusesEach(t, rightOnHost, append([]jobtest.Wrong{
+		{Input: "run_as", Value: "a b", Wanted: "the name of a user on the host run_on"},
+		{Input: "password_file", Value: "key", Wanted: "an absolute path on the host"},
+		{Input: "repository_file", Value: "../location", Wanted: "an absolute path on the host"},
+		{Input: "scratch_dir", Value: "scratch", Wanted: "an absolute path on the host"},
+	}, jobtest.WrongRoads()...), here()...)
 }
 
 func TestWrongInputsTogether(t *testing.T) {

@@ -7,9 +7,15 @@ import (
 	"os"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/agent"
 )
 
 //go:embed action.yml
 var metadata []byte
 
-func main() { os.Exit(action.Main(metadata, run)) }
+func main() {
+	if agent.Called(os.Args) {
+		os.Exit(agent.Serve(serve))
+	}
+	os.Exit(action.Main(metadata, run))
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"edge-actions/internal/agent"
 	"edge-actions/internal/testing/jobtest"
 	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/testing/restictest"
@@ -20,7 +21,12 @@ import (
 // secret is in every file that is backed up, and must be nowhere else.
 const secret = "what-the-operator-keeps-to-himself"
 
-func TestMain(m *testing.M) { os.Exit(restictest.Main(m)) }
+func TestMain(m *testing.M) {
+	if agent.Called(os.Args) { // this binary, on a host
+		os.Exit(agent.Serve(serve))
+	}
+	os.Exit(restictest.Main(m))
+}
 
 // job is a job beside a real restic repository that two hosts share.
 type job struct {
@@ -31,17 +37,24 @@ type job struct {
 
 func newJob(t *testing.T) *job {
 	t.Helper()
+	j := without(t)
+	j.Inputs["repository_id"] = restictest.New(t, j.repo)
+	return j
+}
+
+// without is a job without the repository.
+func without(t *testing.T) *job {
+	t.Helper()
 	j := &job{Job: jobtest.New(t, metadata, run), t: t}
 	dir := t.TempDir()
 	j.repo, j.key, j.data = filepath.Join(dir, "repo"), filepath.Join(j.Home, "password"), filepath.Join(dir, "srv")
 	write(t, j.key, restictest.Password+"\n")
-	id := restictest.New(t, j.repo)
 	for name, text := range map[string]string{"app.conf": secret, "data/one": strings.Repeat(secret, 1000), "data/two": secret} {
 		write(t, filepath.Join(j.data, name), text)
 	}
 	must(t, os.Symlink("/etc/passwd", filepath.Join(j.data, "link")))
 	for name, value := range map[string]string{
-		"repository": j.repo, "password_file": j.key, "repository_id": id, "host": "forgejo-pi", "paths": j.data, "restic_path": realtools.Path(t, "restic"),
+		"repository": j.repo, "password_file": j.key, "repository_id": strings.Repeat("a", 64), "host": "forgejo-pi", "paths": j.data, "restic_path": realtools.Path(t, "restic"),
 		"scratch_dir": filepath.Join(j.Home, "scratch"), "timeout": "60s", "allow_tmpfs": "true",
 	} {
 		j.Inputs[name] = value

@@ -6,32 +6,85 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/fleet"
 	"edge-actions/internal/recovery"
+	"edge-actions/internal/recovery/assert"
 	"edge-actions/internal/verdict"
 )
 
+// request is a rehearsal wherever it is made, and response what was seen.
+type (
+	request struct {
+		Rehearsal  *recovery.Rehearsal
+		Assertions []byte
+	}
+	response struct {
+		Rehearsed *recovery.Rehearsed
+		Checks    []verdict.Check
+	}
+)
+
+// rehearse does it on this machine.
+func (q request) rehearse(ctx context.Context, environ []string, logf func(string, ...any)) (r response) {
+	r.Rehearsed, r.Checks = q.Rehearsal.Rehearse(ctx, recovery.Place{Environ: environ, Assert: assert.All(q.Assertions, environ, logf), Logf: logf})
+	return r
+}
+
+// serve answers on a host.
+func serve(ctx context.Context, q request, logf func(string, ...any)) (response, error) {
+	return q.rehearse(ctx, os.Environ(), logf), nil
+}
+
 func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
-	r := recovery.ReadRehearsal(in, a)
-	r.Assert = recovery.ReadAssertions(in, a)
+	r, host, user := recovery.ReadRehearsal(in, a)
+	q := request{Rehearsal: r, Assertions: assert.Read(in)}
+	waive := recovery.ReadWaivers(in, append(recovery.Waivable(), assert.K3sDatastore))
+	var hosts []string
+	if host != "" {
+		hosts = []string{host}
+	}
+	roads := fleet.ReadRoads(in, a, "restic-restore-check", "run_on", hosts)
 	if err := in.Err(); err != nil {
 		return err
 	}
 	a.Report.Subject = r.Want.Host
-	if err := os.MkdirAll(r.ScratchRoot, 0o700); err != nil {
-		return verdict.CannotTell(recovery.Scratch, "a directory for rehearsals", err, "correct the input scratch_dir")
+	var done response
+	if host == "" {
+		done = q.rehearse(ctx, a.Environ(), a.Logf)
+	} else {
+		checks := roads.Open(ctx)
+		answer, way, err := fleet.Errand[response](ctx, roads, host, user, whole(r), q)
+		a.Report.Add(append(checks, way...)...)
+		if err != nil {
+			a.SetOutput("verdict", string(verdict.Unproven))
+			return err
+		}
+		done = answer
 	}
-	out, checks := r.Rehearse(ctx)
+	return report(a, done, waive)
+}
+
+// whole is more than a rehearsal can take: each of restic's commands its time,
+// and the assertions theirs.
+func whole(r *recovery.Rehearsal) time.Duration {
+	const commands = 6
+	return min(commands*r.Timeout+assert.Timeout, 24*time.Hour)
+}
+
+func report(a *action.Action, done response, waive []string) error {
+	out, checks := done.Rehearsed, done.Checks
 	for i := range checks {
-		if checks[i].Verdict != verdict.Proven && slices.Contains(r.Waive, checks[i].ID) {
+		if checks[i].Verdict != verdict.Proven && slices.Contains(waive, checks[i].ID) {
 			checks[i].Waived = "waive"
 		}
 	}
 	a.Report.Add(checks...)
 	a.SetOutput("verdict", string(verdict.Of(checks)))
-	if out.SnapshotID == "" {
+	if out == nil || out.SnapshotID == "" {
 		return nil
 	}
 	a.SetOutput("snapshot_id", out.SnapshotID)

@@ -32,7 +32,7 @@ func (p *Place) unit(ctx context.Context, name string, maxAge time.Duration) []v
 func (p *Place) show(ctx context.Context, units ...string) (map[string]map[string]string, error) {
 	args := []string{"show", "--timestamp=unix", "--property=Id,LoadState,ActiveState,UnitFileState,WantedBy,RequiredBy,Unit,Result,ExecMainCode,ExecMainStatus,ExecMainStartTimestamp,ExecMainExitTimestamp,NextElapseUSecRealtime,NextElapseUSecMonotonic", "--"}
 	out, err := command.Output(ctx, command.Cmd{
-		Path: "systemctl", Args: append(args, units...), Env: command.Environ(p.Environ, command.Base, map[string]string{"LC_ALL": "C"}), Timeout: 30 * time.Second, Grace: 5 * time.Second,
+		Path: "systemctl", Args: append(args, units...), Env: command.Environ(p.Environ, command.Base, map[string]string{"LC_ALL": "C", "TZ": "UTC"}), Timeout: 30 * time.Second, Grace: 5 * time.Second,
 	}, 1<<20)
 	if err != nil {
 		return nil, err
@@ -102,8 +102,9 @@ func judgeService(u map[string]string, wanted, name string, maxAge time.Duration
 }
 
 func judgeTimer(u map[string]string, wanted, name string) verdict.Check {
-	next, real := unixTime(u["NextElapseUSecRealtime"])
-	monotonic := u["NextElapseUSecMonotonic"]
+	// --timestamp=unix leaves these as words (systemd 252).
+	next, monotonic := u["NextElapseUSecRealtime"], u["NextElapseUSecMonotonic"]
+	real := next != "" && next != "n/a"
 	// Of a timer that nothing wants the next boot knows nothing, whatever it does
 	// today. On NixOS such a file is "linked", and what is wanted has no [Install].
 	enabled := u["UnitFileState"] == "enabled" || u["UnitFileState"] != "enabled-runtime" && u["WantedBy"]+u["RequiredBy"] != ""
@@ -122,7 +123,7 @@ func judgeTimer(u map[string]string, wanted, name string) verdict.Check {
 	case !real:
 		return verdict.Check{ID: Timer, Verdict: verdict.Proven, Wanted: wanted, Got: "next by its interval"}
 	}
-	return verdict.Check{ID: Timer, Verdict: verdict.Proven, Wanted: wanted, Got: "next on " + stamp(next)}
+	return verdict.Check{ID: Timer, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("next on %.60q", next)}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

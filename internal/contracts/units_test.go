@@ -23,7 +23,7 @@ func service(change ...string) map[string]string {
 func timer(change ...string) map[string]string {
 	return with(map[string]string{
 		"Id": "b.timer", "LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "WantedBy": "timers.target", "Unit": "b.service",
-		"NextElapseUSecRealtime": fmt.Sprintf("@%d", now.Unix()+3600), "NextElapseUSecMonotonic": "infinity",
+		"NextElapseUSecRealtime": "Thu 2026-11-26 00:00:00 UTC", "NextElapseUSecMonotonic": "infinity",
 	}, change)
 }
 

@@ -159,7 +159,7 @@ func (v *Validation) ask(ctx context.Context, p *place) {
 		return
 	}
 	p.response = Response{}
-	for _, c := range p.request.Contracts { // what could not be asked is unproven, for each of them
+	for _, c := range p.request.Contracts {
 		p.response.Findings = append(p.response.Findings, &Finding{Name: c.Name, Checks: verdict.About(c.Name, verdict.ChecksOf(err))})
 	}
 }

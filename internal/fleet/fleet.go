@@ -78,13 +78,17 @@ type Member struct {
 func (s *Spec) Member(name string) (*Member, error) {
 	m, wrong := s.member(name, "", "", 0, nil)
 	if m == nil {
-		var errs []error
-		for _, c := range wrong {
-			errs = append(errs, &verdict.Refusal{Check: c})
-		}
-		return nil, errors.Join(errs...)
+		return nil, asError(wrong)
 	}
 	return m, nil
+}
+
+func asError(checks []verdict.Check) error {
+	var errs []error
+	for _, c := range checks {
+		errs = append(errs, &verdict.Refusal{Check: c})
+	}
+	return errors.Join(errs...)
 }
 
 // Options are those of a connection to the node.

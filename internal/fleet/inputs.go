@@ -31,7 +31,9 @@ import (
 // they are reached through a tailnet. What is wrong with them is recorded in
 // in.
 func ReadSpec(in *action.Inputs, a *action.Action) *Spec {
-	return readSpec(in, a, ReadWay(in, a, "nodes"))
+	s := readSpec(in, a, ReadWay(in, a, "nodes"))
+	s.Parallel = in.Int("max_parallel", 1, 256)
+	return s
 }
 
 // ReadHosts is ReadSpec for hosts that something else than an input names: from
@@ -41,7 +43,7 @@ func ReadHosts(in *action.Inputs, a *action.Action, from string, hosts []string)
 }
 
 func readSpec(in *action.Inputs, a *action.Action, s *Spec) *Spec {
-	s.User, s.Parallel, s.KeyMargin = in.Text("user"), in.Int("max_parallel", 1, 256), in.Duration("key_margin", 0, 365*24*time.Hour)
+	s.User, s.KeyMargin = in.Text("user"), in.Duration("key_margin", 0, 365*24*time.Hour)
 	if s.User != "" && !userForm.MatchString(s.User) {
 		in.Wrong("user", "the name of a login user", fmt.Sprintf("%q", s.User), "correct the input user")
 	}

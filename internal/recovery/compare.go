@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"edge-actions/internal/files"
 	"edge-actions/internal/restic"
 	"edge-actions/internal/verdict"
 )
@@ -62,7 +63,7 @@ func (t *tree) look(n restic.Node) {
 	name := strings.TrimPrefix(path.Clean(n.Path), "/")
 	info, err := t.root.Lstat(filepath.FromSlash(name))
 	if err != nil {
-		t.add(&t.wrong, &t.wrongs, "%.200q is missing (%v)", n.Path, underlying(err))
+		t.add(&t.wrong, &t.wrongs, "%.200q is missing (%v)", n.Path, files.WithoutPath(err))
 		return
 	}
 	if got := kind(info.Mode()); got != n.Type {
@@ -79,15 +80,6 @@ func (t *tree) look(n restic.Node) {
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok && t.owners && (sys.Uid != n.UID || sys.Gid != n.GID) {
 		t.add(&t.owner, &t.owned, "%.200q is %d:%d's, not %d:%d's", n.Path, sys.Uid, sys.Gid, n.UID, n.GID)
 	}
-}
-
-// underlying is an error without the path, which is said already.
-func underlying(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // kind names a type as restic does.

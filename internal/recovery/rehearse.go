@@ -4,30 +4,44 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"edge-actions/internal/restic"
 	"edge-actions/internal/verdict"
 )
 
-// Rehearsal is one restore that is not meant to stay.
+// Rehearsal is one restore that is not meant to stay. It is data alone: it may
+// have come from another machine.
 type Rehearsal struct {
-	Client *restic.Client
+	Repository restic.Repository
+	// Program is restic, PassEnvironment what it may see besides the usual.
+	Program         string
+	PassEnvironment []string
+	// Timeout is for each command of restic's.
+	Timeout time.Duration
 	// RepositoryID is the repository's own id, 64 hex digits.
 	RepositoryID string
 	Want         Want
 	// Include are the absolute paths to restore; without any, all is.
 	Include []string
-	// ScratchRoot is where the fresh directory is made.
+	// ScratchRoot is where the fresh directory is made, and made itself if it is
+	// not there; it may begin with "~/".
 	ScratchRoot string
 	AllowTmpfs  bool
 	Run         string // owner/repo#run.attempt
 	// LimitKiB is KiB a second for downloads, 0 for no limit.
 	LimitKiB int
+}
+
+// Place is the machine on which a rehearsal is made: this one.
+type Place struct {
+	Environ []string
 	// Assert judges what lies in the scratch; work is a directory beside it. It
 	// may be nil.
 	Assert func(ctx context.Context, restored, work string) []verdict.Check
-	Waive  []string
 	Logf   func(format string, args ...any)
 }
 
@@ -49,28 +63,70 @@ type Rehearsed struct {
 // RTO is the time from nothing to data that was proven.
 func (r *Rehearsed) RTO() time.Duration { return r.List + r.Restore + r.Verify + r.Assert }
 
+// Client asks the rehearsal's repository from this machine.
+func (r *Rehearsal) Client(environ []string) (*restic.Client, error) {
+	local := restic.Local{Path: r.Program, Env: restic.Environ(environ, r.PassEnvironment...)}
+	return restic.New(local, r.Repository, restic.Options{Timeout: r.Timeout})
+}
+
+// rehearsal is one while it is made.
+type rehearsal struct {
+	*Rehearsal
+	Place
+	client *restic.Client
+}
+
 // Rehearse restores a snapshot and looks at what came back. Nothing of it is
 // left afterwards, on any path; what a killed run left is removed first.
-func (r *Rehearsal) Rehearse(ctx context.Context) (*Rehearsed, []verdict.Check) {
+func (r *Rehearsal) Rehearse(ctx context.Context, place Place) (*Rehearsed, []verdict.Check) {
 	out := &Rehearsed{}
-	checks := r.sweep()
+	made, err := r.at(place)
+	if err != nil {
+		return out, verdict.ChecksOf(err)
+	}
+	checks := made.sweep()
 	began := time.Now()
-	snapshot, more := r.choose(ctx)
+	snapshot, more := made.choose(ctx)
 	out.List = time.Since(began)
 	checks = append(checks, more...)
 	if snapshot == nil {
 		return out, checks
 	}
 	out.SnapshotID, out.Age = snapshot.ID, max(r.Want.Now.Sub(snapshot.Time), 0)
-	scratch, err := NewScratch(r.ScratchRoot, r.Run, snapshot.Paths, r.AllowTmpfs)
+	scratch, err := NewScratch(made.ScratchRoot, r.Run, snapshot.Paths, r.AllowTmpfs)
 	if err != nil {
 		return out, append(checks, verdict.ChecksOf(err)...)
 	}
-	checks = append(checks, r.inside(ctx, out, snapshot, scratch)...)
+	checks = append(checks, made.inside(ctx, out, snapshot, scratch)...)
 	return out, append(checks, remove(scratch))
 }
 
-func (r *Rehearsal) sweep() []verdict.Check {
+// at finds what belongs to the machine.
+func (r *Rehearsal) at(place Place) (*rehearsal, error) {
+	here := *r
+	if rest, ok := strings.CutPrefix(here.ScratchRoot, "~/"); ok {
+		here.ScratchRoot = filepath.Join(home(place.Environ), rest)
+	}
+	client, err := here.Client(place.Environ)
+	if err != nil {
+		return nil, verdict.CannotTell(restic.Failed, "a repository that restic can be asked for", err, "correct the inputs that name it")
+	}
+	if err := os.MkdirAll(here.ScratchRoot, 0o700); err != nil {
+		return nil, verdict.CannotTell(Scratch, "a directory for rehearsals", err, "correct the input scratch_dir")
+	}
+	return &rehearsal{Rehearsal: &here, Place: place, client: client}, nil
+}
+
+func home(environ []string) (dir string) {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, "HOME="); ok {
+			dir = value
+		}
+	}
+	return dir
+}
+
+func (r *rehearsal) sweep() []verdict.Check {
 	n, err := SweepScratch(r.ScratchRoot)
 	if err != nil {
 		return []verdict.Check{verdict.CannotTell(CleanedUp, "nothing left of earlier rehearsals", err, "look into "+r.ScratchRoot).Check}
@@ -81,8 +137,8 @@ func (r *Rehearsal) sweep() []verdict.Check {
 	return nil
 }
 
-func (r *Rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Check) {
-	config, err := r.Client.Config(ctx)
+func (r *rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Check) {
+	config, err := r.client.Config(ctx)
 	if err != nil {
 		return nil, verdict.ChecksOf(err)
 	}
@@ -90,7 +146,7 @@ func (r *Rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Che
 	if verdict.Of(checks) != verdict.Proven {
 		return nil, checks
 	}
-	all, err := r.Client.Snapshots(ctx)
+	all, err := r.client.Snapshots(ctx)
 	if err != nil {
 		return nil, append(checks, verdict.ChecksOf(err)...)
 	}
@@ -99,8 +155,8 @@ func (r *Rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Che
 }
 
 // inside is what happens while there is a scratch.
-func (r *Rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapshot, scratch *ScratchDir) []verdict.Check {
-	size, err := r.Client.RestoreSize(ctx, s.ID)
+func (r *rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapshot, scratch *ScratchDir) []verdict.Check {
+	size, err := r.client.RestoreSize(ctx, s.ID)
 	if err != nil {
 		return verdict.ChecksOf(err)
 	}
@@ -113,7 +169,7 @@ func (r *Rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapsh
 	}
 	r.Logf("restoring %s of %s (%d files, %d bytes in all) into a scratch that is removed afterwards", short(s.ID), stamp(s.Time), size.Files, size.Bytes)
 	began, written, said := time.Now(), time.Time{}, time.Now()
-	sum, err := r.Client.Restore(ctx, s.ID, scratch.Dir, restic.RestoreOptions{
+	sum, err := r.client.Restore(ctx, s.ID, scratch.Dir, restic.RestoreOptions{
 		Include: r.Include, Verify: true, LimitDownloadKiB: r.LimitKiB,
 		Progress: func(p restic.Progress) {
 			if written.IsZero() && p.Bytes > 0 && p.BytesRestored >= p.Bytes {
@@ -136,7 +192,7 @@ func (r *Rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapsh
 	out.Bytes, out.Files = sum.BytesRestored, sum.FilesRestored
 	checks = append(checks, verdict.Check{ID: Restored, Verdict: verdict.Proven, Wanted: "all that was asked for, restored and read again by restic", Got: fmt.Sprintf("%d files, %d bytes in %s", sum.FilesRestored, sum.BytesRestored, ended.Sub(began).Round(time.Millisecond))})
 	began = time.Now()
-	checks = append(checks, compare(ctx, r.Client, s.ID, scratch.Dir, r.Include)...)
+	checks = append(checks, compare(ctx, r.client, s.ID, scratch.Dir, r.Include)...)
 	out.Verify += time.Since(began)
 	began = time.Now()
 	// What did not come back whole has nothing to say.

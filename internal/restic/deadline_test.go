@@ -126,3 +126,12 @@ func TestResticThatDoesNotEnd(t *testing.T) {
 	_, err = c.WithTimeout(200 * time.Millisecond).Config(t.Context())
 	refused(t, err, Timeout)
 }
+
+// running waits until the process is written down.
+func running(pid string) {
+	for end := time.Now().Add(generous); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(pid); err == nil && len(b) > 0 {
+			return
+		}
+	}
+}

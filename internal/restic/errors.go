@@ -51,7 +51,7 @@ func (c *Client) failed(ctx context.Context, subcommand string, err error, said 
 	case ctx.Err() != nil:
 		return fmt.Errorf("running %s: %w", wanted, context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), code == exitNoProgram, code == exitNotRunnable:
-		return verdict.CannotTell(Missing, "restic on "+c.runner.where(), with(fmt.Sprintf("none as %q", c.runner.program())), install)
+		return verdict.CannotTell(Missing, "restic on this machine", with(fmt.Sprintf("none as %q", c.runner.program())), install)
 	case code == exitNoRepository:
 		return refuse(NoRepository, wanted, with("no repository there"), "correct the location; a repository that is gone is no backup")
 	case code == exitPassword, code == 1 && strings.Contains(words, "an empty password is not allowed"):

@@ -1,7 +1,8 @@
 package restic
 
 import (
-	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,14 +46,18 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// refusing is a Runner that must not be reached.
-type refusing struct{ Local }
-
-func (refusing) run(context.Context, call) error { panic("it ran") }
-
-// The gate stands before every runner, and the methods check before it.
+// The gate stands before restic, and the methods check before it.
 func TestNothingPassesByTheGate(t *testing.T) {
-	c := newClient(t, refusing{}, Repository{URL: "/x", PasswordFile: "/p"}, Options{Timeout: generous})
+	dir := t.TempDir()
+	ran := filepath.Join(dir, "it ran")
+	restic := write(t, filepath.Join(dir, "restic"), "#!/bin/sh\n: >'"+ran+"'\n")
+	os.Chmod(restic, 0o700)
+	defer func() {
+		if _, err := os.Stat(ran); err == nil {
+			t.Error("it ran")
+		}
+	}()
+	c := newClient(t, Local{Path: restic, Env: []string{}}, Repository{URL: "/x", PasswordFile: "/p"}, Options{Timeout: generous})
 	c.known.version = "0.18.1"
 	for _, id := range []string{"latest", "", "--help", anywhere[:8], anywhere + ":/etc"} {
 		if c.Ls(t.Context(), id, func(Node) error { return nil }) == nil {

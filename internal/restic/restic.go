@@ -1,5 +1,6 @@
 // Package restic reads backup repositories with the restic command line, on
-// the runner or on a host. It knows a fixed set of subcommands and flags, all
+// this machine: where a host's is meant, the whole program runs there (package
+// agent). It knows a fixed set of subcommands and flags, all
 // of which leave the repository as it is, its locks included, and a gate that
 // lets nothing else pass. It refuses to believe an exit code alone: an answer
 // counts when it is whole, and about what was asked.
@@ -128,7 +129,7 @@ type Options struct {
 
 // Client asks one repository. Its methods may be called concurrently.
 type Client struct {
-	runner  Runner
+	runner  Local
 	repo    Repository
 	options Options
 	known   *known
@@ -140,8 +141,8 @@ type known struct {
 	version string
 }
 
-// New returns a client that runs restic where runner says.
-func New(runner Runner, repo Repository, o Options) (*Client, error) {
+// New returns a client that runs restic as runner says.
+func New(runner Local, repo Repository, o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		return nil, errors.New("asking a restic repository: a timeout is required")
 	}

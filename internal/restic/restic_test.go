@@ -131,9 +131,9 @@ func TestRepositoryName(t *testing.T) {
 }
 
 func TestWhatIsNoRepository(t *testing.T) {
-	local, wrapper := Local{Env: []string{}}, Remote{Program: "restic-edge"}
+	local, wrapper := Local{Env: []string{}}, Local{Path: "/run/current-system/sw/bin/restic-edge"}
 	for name, test := range map[string]struct {
-		runner Runner
+		runner Local
 		repo   Repository
 		ok     bool
 	}{
@@ -171,7 +171,7 @@ func TestWhatResticSees(t *testing.T) {
 	if env := strings.Join(Environ(from, "AWS_*", "RESTIC_*"), "\n"); strings.Contains(env, "hunter2") {
 		t.Errorf("picked:\n%s", env)
 	}
-	local := c.runner.(Local)
+	local := c.runner
 	// A caller who passes on everything must not pass on restic's own either.
 	for _, env := range [][]string{Environ(from, "AWS_*", "RESTIC_*"), append(Environ(from, "AWS_*"), "RESTIC_HOST=hunter2", "RESTIC_PASSWORD=hunter2")} {
 		local.Env = env
@@ -265,4 +265,21 @@ func tree(t testing.TB, dir string) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// A wrapper brings the repository along, as NixOS' restic-NAME does.
+func TestWrapper(t *testing.T) {
+	t.Parallel()
+	p := newRepository(t)
+	id := p.backup("data", map[string]string{"a": "abc"})
+	wrap := func(name string, lines ...string) *Client {
+		lines = append(lines, "export RESTIC_REPOSITORY='"+p.location+"' RESTIC_PASSWORD_FILE='"+p.password+"'")
+		path, _ := recording(t, p.dir, name, lines...)
+		return newClient(t, Local{Path: path, Env: Environ(p.env)}, Repository{}, Options{Timeout: generous})
+	}
+	c := wrap("restic-edge")
+	everything(t, c, id, filepath.Join(p.dir, "out of the wrapper"))
+	// What it may bring along too would hide all snapshots, with exit code 0.
+	_, err := wrap("restic-other", "export RESTIC_HOST=other").Snapshots(t.Context())
+	refused(t, err, Failed, "1 that restic does not show")
 }

@@ -110,7 +110,7 @@ func (p *place) client() *Client {
 	return newClient(p.t, Local{Env: Environ(p.env)}, p.repository(), Options{Timeout: generous})
 }
 
-func newClient(t testing.TB, r Runner, repo Repository, o Options) *Client {
+func newClient(t testing.TB, r Local, repo Repository, o Options) *Client {
 	t.Helper()
 	c, err := New(r, repo, o)
 	if err != nil {

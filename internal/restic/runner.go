@@ -3,30 +3,15 @@ package restic
 import (
 	"cmp"
 	"context"
-	_ "embed" // the script that runs on the host
-	"errors"
-	"fmt"
 	"io"
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"edge-actions/internal/command"
 )
-
-// Runner is where restic runs: a Local or a Remote. It takes what has passed
-// the gate and nothing else, so nobody else can be one.
-type Runner interface {
-	run(ctx context.Context, c call) error
-	// where and program are for people.
-	where() string
-	program() string
-	// wrapper reports whether the program knows its repository by itself.
-	wrapper() bool
-}
 
 // call is one command that has passed the gate.
 type call struct {
@@ -65,9 +50,8 @@ func without(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, "RESTIC_") })
 }
 
-func (l Local) where() string   { return "this machine" }
 func (l Local) program() string { return cmp.Or(l.Path, "restic") }
-func (l Local) wrapper() bool   { return wraps(l.program()) }
+func (l Local) wrapper() bool   { return Wraps(l.program()) }
 
 func (l Local) run(ctx context.Context, c call) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errDeadline)
@@ -83,88 +67,8 @@ func (l Local) run(ctx context.Context, c call) error {
 	})
 }
 
-// Script is what a Remote wants to have run: a script for a POSIX sh, with Args
-// as "$1" and so on, that may be seen by nobody else on the host. Its stdin has
-// to stay open until it ends.
-type Script struct {
-	Name           string
-	Text           string
-	Args           []string
-	Root           bool
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	Timeout        time.Duration
-}
+var wrapperName = regexp.MustCompile(`^restic-[A-Za-z0-9_.-]+$`)
 
-// Remote runs restic on a host.
-type Remote struct {
-	// Host names the host, for people.
-	Host string
-	// Exec runs a script there to its end. A non-zero exit is a
-	// *command.ExitError, as sshx.Conn's Run has it.
-	Exec func(ctx context.Context, s Script) error
-	// Root runs it as root; User, as that user, for which root is needed.
-	Root bool
-	User string
-	// Program is a name on the host's PATH or an absolute path; "" is restic.
-	// A name of the form restic-NAME is a NixOS wrapper.
-	Program string
-}
-
-//go:embed remote.sh
-var remoteScript string
-
-var (
-	wrapperName = regexp.MustCompile(`^restic-[A-Za-z0-9_.-]+$`)
-	userName    = regexp.MustCompile(`^[a-z_][a-z0-9_-]*\$?$`)
-	programName = regexp.MustCompile(`^(/[^/\x00]+)*/?[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
-)
-
-func (r Remote) where() string   { return r.Host }
-func (r Remote) program() string { return cmp.Or(r.Program, "restic") }
-func (r Remote) wrapper() bool   { return wraps(r.program()) }
-
-// wraps reports whether a program knows its repository by itself.
-func wraps(program string) bool { return wrapperName.MatchString(path.Base(program)) }
-
-// exits of remote.sh and of timeout(1)
-const (
-	exitTimeout = 124
-	exitKilled  = 137
-)
-
-func (r Remote) run(ctx context.Context, c call) error {
-	if !programName.MatchString(r.program()) {
-		return fmt.Errorf("running restic on %s: wanted its name or an absolute path, found %q", r.Host, r.Program)
-	}
-	if r.User != "" && !userName.MatchString(r.User) {
-		return fmt.Errorf("running restic on %s: wanted a user's name, found %q", r.Host, r.User)
-	}
-	variables := command.Environ(nil, nil, c.environ())
-	args := slices.Concat(
-		[]string{seconds(c.timeout), seconds(c.grace), r.User, strconv.Itoa(len(variables))}, variables,
-		[]string{r.program()}, c.args)
-	// The host ends restic at the deadline. This is for a connection that hangs.
-	const slack = 10 * time.Second
-	whole := c.timeout + c.grace + slack
-	ctx, cancel := context.WithTimeoutCause(ctx, whole, errDeadline)
-	defer cancel()
-	// The end of stdin tells the host that nobody waits for restic any more.
-	in, alive := io.Pipe()
-	defer alive.Close()
-	start := time.Now()
-	err := r.Exec(ctx, Script{
-		Name: "restic " + c.args[0], Text: remoteScript, Args: args, Root: r.Root || r.User != "",
-		Stdin: in, Stdout: c.stdout, Stderr: c.stderr, Timeout: whole + slack,
-	})
-	// A process that was killed for want of memory is 137 too.
-	if code := command.Code(err); code == exitTimeout || code == exitKilled && time.Since(start) >= c.timeout {
-		return errors.Join(errDeadline, err)
-	}
-	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), errDeadline) {
-		return errors.Join(errDeadline, err)
-	}
-	return err
-}
-
-func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
+// Wraps reports whether a program knows its repository by itself: NixOS'
+// restic-NAME does.
+func Wraps(program string) bool { return wrapperName.MatchString(path.Base(program)) }

@@ -35,34 +35,41 @@ type template struct {
 	err     error
 }
 
-var once = sync.OnceValue(func() (t template) {
-	if t.dir, t.err = os.MkdirTemp("", "restictest-"); t.err != nil {
-		return t
-	}
-	t.id, t.err = build(t.dir)
-	return t
-})
+// shared is made by the first test that needs it.
+var shared struct {
+	sync.Once
+	template
+}
+
+func made() template {
+	shared.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "restictest-"); shared.err == nil {
+			shared.id, shared.err = build(shared.dir)
+		}
+	})
+	return shared.template
+}
 
 // New makes a repository without a snapshot at dir, which must not exist, and
 // returns its id.
 func New(t testing.TB, dir string) (id string) {
 	t.Helper()
 	realtools.Path(t, "restic")
-	made := once()
-	if made.err != nil {
-		t.Fatalf("making a restic repository: %v", made.err)
+	from := made()
+	if from.err != nil {
+		t.Fatalf("making a restic repository: %v", from.err)
 	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(made.dir, "repository"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(from.dir, "repository"))); err != nil {
 		t.Fatalf("copying a restic repository: %v", err)
 	}
-	return made.id
+	return from.id
 }
 
 // Main runs the tests of a package that uses New, and removes what it made.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if made := once(); made.dir != "" {
-		os.RemoveAll(made.dir)
+	if shared.dir != "" { // no test runs any more
+		os.RemoveAll(shared.dir)
 	}
 	return code
 }

@@ -1,0 +1,295 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"edge-actions/internal/command"
+	"edge-actions/internal/sshx"
+	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/verdict"
+)
+
+// The test binary is the program that is sent, and the runner that is killed.
+func TestMain(m *testing.M) {
+	if Called(os.Args) {
+		os.Exit(Serve(obey))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "client" {
+		os.Exit(client(os.Args[2]))
+	}
+	os.Exit(m.Run())
+}
+
+// generous is a deadline that a passing test does not come near.
+const generous = 2 * time.Minute
+
+// host is a real sshd of the current user's. Each of its sessions can be told by
+// a word in its environment, and has things in it that are nobody's business.
+type host struct {
+	t             testing.TB
+	address, word string
+	identity, key string
+	cmd           *exec.Cmd
+	log           *lockedBuffer
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	dir := t.TempDir()
+	h := &host{t: t, address: freeAddress(t), word: "word-of-" + filepath.Base(filepath.Dir(dir)), identity: filepath.Join(dir, "identity"), log: &lockedBuffer{}}
+	for _, key := range []string{"identity", "host"} {
+		realtools.Output(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key))
+	}
+	h.key = strings.TrimSpace(read(t, filepath.Join(dir, "host.pub")))
+	if root() {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
+			t.Fatal(err)
+		}
+	}
+	config := strings.Join([]string{
+		"ListenAddress " + h.address, "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+		"HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + h.identity + ".pub", "SetEnv WORD=" + h.word + " RESTIC_PASSWORD=hunter2",
+	}, "\n") + "\n"
+	path := filepath.Join(dir, "sshd_config")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sshd := "/usr/sbin/sshd" // not on the PATH of everybody
+	if _, err := os.Stat(sshd); err != nil {
+		sshd = realtools.Path(t, "sshd")
+	}
+	h.cmd = exec.Command(sshd, "-D", "-e", "-f", path)
+	h.cmd.Stderr, h.cmd.WaitDelay = h.log, time.Second // children of sshd hold its stderr
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.cmd.Process.Kill()
+		h.cmd.Wait()
+		if t.Failed() {
+			t.Logf("sshd said:\n%s", h.log)
+		}
+	})
+	eventually(t, "sshd to listen", func() bool {
+		conn, err := net.Dial("tcp", h.address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return h
+}
+
+// dial connects through an address: the host's, or that of a proxy.
+func (h *host) dial(address string) *sshx.Conn {
+	h.t.Helper()
+	conn, err := dial(address, h.key, h.identity)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(conn.Close)
+	return conn
+}
+
+func dial(address, key, identity string) (*sshx.Conn, error) {
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	host, service, _ := net.SplitHostPort(address)
+	var port int
+	fmt.Sscan(service, &port)
+	return sshx.Dial(context.Background(), sshx.Target{
+		Host: host, Port: port, HostKeys: []string{key}, IdentityFiles: []string{identity}, Config: "none", Env: []string{"HOME=" + filepath.Dir(identity), "USER=" + me.Username},
+	}, sshx.Options{DialTimeout: generous})
+}
+
+// over is how an agent goes over a connection.
+func over(conn *sshx.Conn) Host {
+	return Host{Name: conn.Host(), Exec: func(ctx context.Context, s Script) error {
+		return conn.Run(ctx, sshx.Cmd{Name: s.Name, Script: s.Text, Args: s.Args, Root: s.Root, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Timeout: s.Timeout})
+	}}
+}
+
+// here is this machine, without a connection: its script is run by a shell, and
+// may be changed for it.
+func here(shell string, change func(string) string) Host {
+	return Host{Name: "here", Exec: func(ctx context.Context, s Script) error {
+		if change != nil {
+			s.Text = change(s.Text)
+		}
+		cmd := exec.CommandContext(ctx, shell, append([]string{"-c", s.Text, "sh"}, s.Args...)...)
+		cmd.Stdout, cmd.WaitDelay = s.Stdout, time.Second
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		go func() {
+			io.Copy(in, s.Stdin)
+			in.Close()
+		}()
+		err = cmd.Run()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return &command.ExitError{Name: s.Name, Code: exit.ExitCode(), Stderr: stderr.String()}
+		}
+		return err
+	}}
+}
+
+// itself is the program: this test binary.
+func itself(context.Context, string, string) (string, error) { return os.Executable() }
+
+func options(dir string) Options {
+	return Options{Dir: dir, Program: itself, Timeout: generous, Grace: 20 * time.Second}
+}
+
+// ask calls an agent that is to answer.
+func ask(t testing.TB, h Host, o Options, what order) result {
+	t.Helper()
+	r, err := Call[result](t.Context(), h, o, what, func(line string) { t.Logf("agent: %s", line) })
+	if err != nil {
+		t.Fatalf("%+v: %v", what, err)
+	}
+	return r
+}
+
+// root is whether tests may become somebody else. CI is.
+func root() bool { return os.Getuid() == 0 }
+
+// refused fails the test unless err is the refusal id, with all of the words.
+func refused(t testing.TB, err error, id string, words ...string) {
+	t.Helper()
+	if verdict.Reason(err) != id || len(verdict.ChecksOf(err)) != 1 || verdict.Of(verdict.ChecksOf(err)) != verdict.Unproven {
+		t.Errorf("wanted %s, found %v", id, err)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("wanted %q in %v", word, err)
+		}
+	}
+	if strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("foreign text that is not quoted: %q", err.Error())
+	}
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(generous); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// processes lists those that have one of the words in their arguments, or in the
+// environment that they were started with.
+func processes(words ...string) []string {
+	var out []string
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if dir == fmt.Sprintf("/proc/%d", os.Getpid()) {
+			continue
+		}
+		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		for _, word := range words {
+			if bytes.Contains(args, []byte(word)) || bytes.Contains(env, []byte(word)) {
+				out = append(out, fmt.Sprintf("%s %q", filepath.Base(dir), args))
+				break
+			}
+		}
+	}
+	return out
+}
+
+// gone waits until no process has one of the words, and then looks into dir.
+func gone(t testing.TB, dir string, words ...string) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(generous); ; time.Sleep(20 * time.Millisecond) {
+		if left = processes(words...); len(left) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("still there: %q", left)
+		}
+	}
+	empty(t, dir)
+}
+
+func empty(t testing.TB, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left in %s: %v, %v", dir, entries, err)
+	}
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func marshal(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
