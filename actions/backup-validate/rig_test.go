@@ -138,6 +138,15 @@ func (j *job) lfs(old time.Duration, texts ...string) {
 	}
 }
 
+func (j *job) sql(script string) {
+	j.t.Helper()
+	db, err := sql.Open("sqlite", j.database)
+	must(j.t, err)
+	defer db.Close()
+	_, err = db.Exec(script)
+	must(j.t, err)
+}
+
 // object is where the object of a text is behind the remote.
 func (j *job) object(text string) string {
 	oid := fmt.Sprintf("%x", sha256.Sum256([]byte(text)))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edge-actions/internal/testing/restictest"
 )
 
 func TestSnapshots(t *testing.T) {
@@ -49,11 +51,18 @@ func TestSnapshotsFalseGreens(t *testing.T) {
 			j.write(strings.Replace(snapshots, "[\"DATA\"]", "[\"DATA\", /var/lib/missing]", 1))
 			j.backup()
 		}, []string{"snapshot=disproven"}, []string{"/var/lib/missing"}},
-		"too old":                    {func(j *job) { j.backup("--time", "2020-01-01 00:00:00") }, []string{"snapshot-age=disproven"}, []string{"timer"}},
-		"a repository made anew":     {func(j *job) { must(j.t, os.RemoveAll(j.repo)); j.restic("init"); j.backup() }, []string{"repository-id=disproven"}, []string{"made anew"}},
-		"no repository":              {func(j *job) { must(j.t, os.RemoveAll(j.repo)) }, []string{"restic-repository=disproven"}, nil},
-		"a wrong password":           {func(j *job) { j.backup(); put(j.t, j.key, "wrong\n") }, []string{"restic-password=disproven"}, nil},
-		"a stale lock":               {func(j *job) { j.backup(); staleLock(j) }, []string{"repository-locks=disproven"}, []string{"restic unlock"}},
+		"too old":                {func(j *job) { j.backup("--time", "2020-01-01 00:00:00") }, []string{"snapshot-age=disproven"}, []string{"timer"}},
+		"a repository made anew": {func(j *job) { must(j.t, os.RemoveAll(j.repo)); j.restic("init"); j.backup() }, []string{"repository-id=disproven"}, []string{"made anew"}},
+		"no repository":          {func(j *job) { must(j.t, os.RemoveAll(j.repo)) }, []string{"restic-repository=disproven"}, nil},
+		"a wrong password":       {func(j *job) { j.backup(); put(j.t, j.key, "wrong\n") }, []string{"restic-password=disproven"}, nil},
+		"a stale lock":           {func(j *job) { j.backup(); staleLock(j) }, []string{"repository-locks=disproven"}, []string{"restic unlock"}},
+		"somebody prunes it": {func(j *job) {
+			j.backup()
+			restictest.Seal(j.t, j.repo, "locks", map[string]any{"time": time.Now(), "exclusive": true, "hostname": "forgejo-pi", "username": "root", "pid": 4711})
+		}, []string{"repository-check=unproven"}, []string{"when nothing prunes"}},
+		"the snapshot's time is before that of the backup": {func(j *job) {
+			j.backup("--exclude", "two", "--time", time.Now().Add(-time.Hour).Format("2006-01-02 15:04:05"))
+		}, []string{"coverage=disproven"}, []string{"data/two"}},
 		"no restic":                  {func(j *job) { j.write(snapshots + "      program: /nowhere/restic\n") }, []string{"restic-missing=unproven"}, nil},
 		"a file that is not in it":   {func(j *job) { j.backup("--exclude", "two") }, []string{"coverage=disproven"}, []string{"data/two"}},
 		"a branch that was excluded": {func(j *job) { j.backup("--exclude", j.data+"/**/tmp") }, []string{"coverage=disproven"}, []string{"site.git/refs/heads/tmp"}},
@@ -133,6 +142,13 @@ func TestObjects(t *testing.T) {
 			pragma(j, "journal_mode=WAL")
 			j.lfs(48*hour, "two")
 		}, nil, []string{"2 by the remote's hashes"}},
+		"none yet, and all are young": {func(j *job) { j.lfs(hour, "one"); must(j.t, os.Remove(j.object("one"))) }, []string{"lfs-content=unproven", "lfs-present=unproven"}, []string{"look again"}},
+		"an oid that is none":         {func(j *job) { j.lfs(48*hour, "one"); j.sql(`UPDATE lfs_meta_object SET oid = '../../etc'`) }, []string{"lfs-expected=unproven"}, []string{"is no SHA-256"}},
+		"an old one, and again in another repository": {func(j *job) {
+			j.lfs(48*hour, "one", "two")
+			j.lfs(hour, "two")
+			must(j.t, os.Remove(j.object("two")))
+		}, []string{"lfs-present=disproven"}, nil},
 		"one is missing": {func(j *job) { j.lfs(48*hour, "one", "two"); must(j.t, os.Remove(j.object("two"))) }, []string{"lfs-present=disproven"}, []string{"1 missing or cut"}},
 		"the copy is empty": {func(j *job) {
 			j.lfs(48*hour, "one")

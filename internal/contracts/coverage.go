@@ -131,7 +131,7 @@ func (c *coverage) excludes(p string) bool {
 			continue
 		}
 		for at := p; at != "/" && at != "."; at = filepath.Dir(at) {
-			if ok, _ := doublestar.Match(pattern, at); ok && !(anywhere && inRepository(at)) {
+			if ok, _ := doublestar.Match(pattern, at); ok {
 				return true
 			}
 			if !strings.HasPrefix(at, literal(pattern)) {
