@@ -1,0 +1,15 @@
+// Command verify-handoff is the action of that name: is the handoff that was
+// delivered to this repository to be believed?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }
