@@ -126,7 +126,7 @@ func resolveLinks(path string, links int) string {
 func CheckSecret(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return unwrapPath(err)
+		return WithoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("is not a regular file (%s)", info.Mode().Type())
@@ -142,7 +142,7 @@ func CheckSecret(path string) error {
 func CheckPrivateDir(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return unwrapPath(err)
+		return WithoutPath(err)
 	}
 	if !info.IsDir() {
 		return errors.New("is not a directory")
@@ -161,7 +161,9 @@ func checkOwner(info fs.FileInfo, path string) error {
 	return nil
 }
 
-func unwrapPath(err error) error {
+// WithoutPath is an error without the path, for a message that names it
+// already.
+func WithoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err

@@ -168,12 +168,19 @@ func (l *Lab) fill(n int, bare bool) error {
 			return err
 		}
 	}
+	var hosts []*Host
 	for i := range n {
-		l.Hosts = append(l.Hosts, l.host(fmt.Sprintf("edge-%d", i+1), i+1, bare))
+		hosts = append(hosts, l.host(fmt.Sprintf("edge-%d", i+1), i+1, bare))
 	}
-	errs := make([]error, n)
+	return l.bring(hosts)
+}
+
+// bring makes hosts, all at once, and waits for each.
+func (l *Lab) bring(hosts []*Host) error {
+	l.Hosts = append(l.Hosts, hosts...)
+	errs := make([]error, len(hosts))
 	var all sync.WaitGroup
-	for i, h := range l.Hosts {
+	for i, h := range hosts {
 		all.Go(func() {
 			if errs[i] = h.make(); errs[i] == nil {
 				h.start()
@@ -287,41 +294,6 @@ func Sweep() error {
 		}
 	}
 	return nil
-}
-
-// Open returns the lab that was brought up for people, or nil.
-func Open() (*Lab, error) {
-	owners, err := filepath.Glob(filepath.Join(root, "*", "owner"))
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range owners {
-		if owner, err := os.ReadFile(path); err != nil || string(owner) != ForPeople {
-			continue
-		}
-		l := &Lab{dir: filepath.Dir(path)}
-		l.number, err = strconv.Atoi(filepath.Base(l.dir))
-		if err != nil {
-			return nil, err
-		}
-		l.Key = filepath.Join(l.dir, "operator")
-		hosts, err := filepath.Glob(filepath.Join(l.dir, "hosts", "*"))
-		if err != nil {
-			return nil, err
-		}
-		for i := range hosts {
-			name := fmt.Sprintf("edge-%d", i+1)
-			_, err := os.Stat(filepath.Join(l.dir, "hosts", name, "bare"))
-			h := l.host(name, i+1, err == nil)
-			// On the way to another system there may be none of it.
-			if err := h.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			l.Hosts = append(l.Hosts, h)
-		}
-		return l, nil
-	}
-	return nil, nil
 }
 
 // mark names a process by its id and its start, since ids are used again.

@@ -4,9 +4,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func (h *Host) must(t *testing.T, script string) string {
@@ -120,6 +123,42 @@ func TestLabBehaviours(t *testing.T) {
 	}
 	if got := h.must(t, "cat /boot/loader/loader.conf"); !strings.Contains(got, "default nixos-generation-1.conf") {
 		t.Errorf("%s", got)
+	}
+}
+
+// Hosts that come later, into a lab that another process made.
+func TestLabAdd(t *testing.T) {
+	l := New(t, 1)
+	for _, names := range [][]string{{"edge-2"}, {"edge-x"}, {"a"}, {"Pi"}, {"../x"}, {"pi", "pi"}} {
+		if err := l.Add(names...); err == nil || len(l.Hosts) != 1 {
+			t.Errorf("%q: %v, %d hosts", names, err, len(l.Hosts))
+		}
+	}
+	if err := l.Add("zone", "pi"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := reopen(l.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Add("offsite"); err != nil {
+		t.Fatal(err)
+	}
+	var names, addresses []string
+	for i, h := range again.Hosts {
+		names = append(names, h.must(t, "hostname"))
+		if addresses = append(addresses, h.Address); i < len(l.Hosts) && (h.Address != l.Hosts[i].Address || h.HostKey != l.Hosts[i].HostKey) {
+			t.Errorf("%s is not the same when it is opened: %+v", h.Name, h)
+		}
+	}
+	if diff := cmp.Diff([]string{"edge-1", "zone", "pi", "offsite"}, names); diff != "" {
+		t.Error(diff)
+	}
+	if slices.Sort(addresses); len(slices.Compact(addresses)) != 4 {
+		t.Errorf("addresses %q", addresses)
+	}
+	if err := again.Add("pi"); err == nil {
+		t.Error("two of one name")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +16,9 @@ func (h *Host) make() error {
 		if err := os.MkdirAll(h.path(dir), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(h.path("number"), []byte(strconv.Itoa(h.number)), 0o600); err != nil { // for Open
+		return err
 	}
 	overlay := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", h.lab.base, h.path("upper"), h.path("work"))
 	veth := fmt.Sprintf("ea%dh%d", h.lab.number, h.number)

@@ -11,7 +11,7 @@ import (
 	"edge-actions/internal/testing/lab"
 )
 
-const usage = `usage: scripts/lab up [N] [--bare] | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | door NAME open|closed | reboot NAME | instance NAME OCID`
+const usage = `usage: scripts/lab up [N] [--bare] | add NAME... | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | door NAME open|closed | reboot NAME | instance NAME OCID`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -45,6 +45,12 @@ func run(args []string) error {
 	}
 	if len(args) == 0 {
 		return fmt.Errorf("%s needs the name of a host\n%s", verb, usage)
+	}
+	if verb == "add" && l != nil {
+		if err := l.Add(args...); err != nil {
+			return err
+		}
+		return status(l)
 	}
 	h, err := find(l, args[0])
 	if err != nil {
