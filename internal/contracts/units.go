@@ -87,8 +87,9 @@ func judgeService(u map[string]string, wanted, name string, maxAge time.Duration
 	case running && !ran:
 		return verdict.CannotTell(Service, wanted, errors.New("it runs for the first time"), "look again when it has ended").Check
 	case !ran:
-		// Result=success is what a unit says that was never started.
-		return verdict.CannotTell(Service, wanted, errors.New("it has not run since the host was booted"), "see its timer; Persistent=true catches up on what was missed").Check
+		// Result=success is what a unit says that was never started; and systemd
+		// forgets one that has ended and that no timer holds.
+		return verdict.CannotTell(Service, wanted, errors.New("systemd knows of no run: there was none since the boot, or its timer is off"), "see its timer; Persistent=true catches up on what was missed").Check
 	case !running && u["ExecMainStatus"] != "0":
 		return verdict.Refuse(Service, wanted, "exit status "+u["ExecMainStatus"], hint).Check
 	case now.Sub(ended) > maxAge:
