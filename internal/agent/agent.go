@@ -95,7 +95,7 @@ var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]*\$?$`)
 
 // slack is what a host gets on top of what it was told, so that its own words
 // come first.
-const slack = 10 * time.Second
+const slack = 5 * time.Second
 
 func (o Options) withDefaults() (Options, error) {
 	switch {
@@ -192,9 +192,23 @@ func call(ctx context.Context, h Host, o Options, request any, logf func(string)
 		if hung || t.silent() && !lost(said) {
 			return nil, cause
 		}
-		return nil, errors.Join(cause, err)
+		return nil, errors.Join(cause, without(err, Timeout))
 	}
 	return nil, err
+}
+
+// without leaves out what the host says of the same deadline.
+func without(err error, id string) error {
+	if !verdict.Has(err, id) {
+		return err
+	}
+	var rest []error
+	for _, c := range verdict.ChecksOf(err) {
+		if c.ID != id {
+			rest = append(rest, &verdict.Refusal{Check: c})
+		}
+	}
+	return errors.Join(rest...)
 }
 
 // farewell tells the host that nobody waits any more, and leaves it the time to

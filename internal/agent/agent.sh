@@ -14,8 +14,9 @@ exec 3<&0 </dev/null
 # The program is told to end by the end of its stdin. A signal is passed on to
 # it, and ends nothing here before everything is gone.
 trap '[ -z "$agent" ] || kill -TERM "$agent" 2>/dev/null' HUP INT TERM
+# Where nobody listens any more, speaking must not be the end either.
+trap : PIPE
 
-# Removes first and speaks then: where nobody listens, speaking is the end.
 leave() {
 	[ -z "$private" ] || rm -rf "./$private"
 	exit 1
@@ -116,7 +117,7 @@ words=$({ : >"$private/program" && chmod 700 "$private/program"; } 2>&1) || refu
 # For root too this is no on a file system without exec.
 [ -x "$private/program" ] || refuse noexec "its file system is mounted noexec"
 
-printf 'edge-agent platform %s\n' "$platform"
+printf 'edge-agent platform %s\n' "$platform" 2>/dev/null || leave
 line=$(timeout -s KILL "$limit" dd bs=1 count=128 <&3 2>/dev/null)
 # shellcheck disable=SC2086 # three words
 set -- $line
@@ -152,5 +153,5 @@ while
 	kill -0 "$agent" 2>/dev/null # a signal has ended the waiting
 do :; done
 # timeout(1) is the leader of a group: its children's children end with it.
-kill -KILL -- "-$agent" 2>/dev/null
+kill -s KILL -- "-$agent" 2>/dev/null
 exit "$code"

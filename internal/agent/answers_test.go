@@ -3,11 +3,13 @@ package agent
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"edge-actions/internal/command"
 	"edge-actions/internal/verdict"
@@ -19,8 +21,17 @@ import (
 // first its platform, then the rest once the program is there. It runs nothing.
 // It ends with code.
 func double(first, rest string, code int) Host {
-	return Host{Name: "edge-1", Exec: func(ctx context.Context, s Script) error {
+	ended := func() error {
+		if code != 0 {
+			return &command.ExitError{Name: "the agent", Code: code, Stderr: "\x1b[2J"}
+		}
+		return nil
+	}
+	return Host{Name: "edge-1", Exec: func(_ context.Context, s Script) error {
 		io.WriteString(s.Stdout, first)
+		if !strings.Contains(first, " platform ") {
+			return ended()
+		}
 		r := bufio.NewReader(s.Stdin)
 		if line, err := r.ReadString('\n'); err == nil {
 			var size int64
@@ -28,10 +39,7 @@ func double(first, rest string, code int) Host {
 			io.CopyN(io.Discard, r, size)
 			io.WriteString(s.Stdout, rest)
 		}
-		if code != 0 {
-			return &command.ExitError{Name: s.Name, Code: code, Stderr: "\x1b[2J"}
-		}
-		return nil
+		return ended()
 	}}
 }
 
@@ -64,11 +72,11 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"a log after the answer":   {here0, hello0 + fine + `{"log":"x"}` + "\n", 0, "no place"},
 		"an answer, a bad end":     {here0, hello0 + fine, 137, "and then"},
 		"no answer":                {here0, hello0 + `{"answer":null}` + "\n", 0, "no place"},
-		"both in one":              {here0, hello0 + `{"answer":{},"log":"x"}` + "\n", 0, "answer"},
+		"both in one":              {here0, hello0 + `{"answer":{},"log":"x"}` + "\n", 0, `\"answer\":{},\"log\"`},
 		"neither":                  {here0, hello0 + "{}\n", 0, "{}"},
 		"a list":                   {here0, hello0 + "[]\n", 0, "[]"},
 		"an unknown word":          {here0, hello0 + `{"answer":{},"x":1}` + "\n", 0, "x"},
-		"two in a line":            {here0, hello0 + strings.TrimSuffix(fine, "\n") + fine, 0, "answer"},
+		"two in a line":            {here0, hello0 + strings.TrimSuffix(fine, "\n") + fine, 0, "}{"},
 		"half a line":              {here0, hello0 + `{"answer":{}}`, 0, "half a line"},
 		"half a line after one":    {here0, hello0 + fine + "x", 0, "half a line"},
 		"junk":                     {"\x1b[2Jwelcome\n" + here0, hello0 + fine, 0, `\x1b[2Jwelcome`},
@@ -114,6 +122,32 @@ func TestErrorsAreText(t *testing.T) {
 	want := []verdict.Check{{ID: "x", Verdict: verdict.Disproven, Wanted: "a\uFFFD[2J", Got: "b\uFFFD::add-path::/x", Hint: "\uFFFDc", Subject: "d\uFFFD"}}
 	if diff := cmp.Diff(want, verdict.ChecksOf(err)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// So is what it logs, and of a bounded length.
+func TestHostileLogs(t *testing.T) {
+	var lines []string
+	_, err := Call[result](t.Context(), double(here0, hello0+`{"log":"\u001b[2J\n::add-path::/x\u202e`+strings.Repeat("é", maxLog)+`"}`+"\n"+fine, 0), options("/x"), order{}, func(line string) { lines = append(lines, line) })
+	if err != nil || len(lines) != 1 || !strings.HasPrefix(lines[0], "\uFFFD[2J\uFFFD::add-path::/x\uFFFDéé") || len(lines[0]) > maxLog+4 || !utf8.ValidString(lines[0]) {
+		t.Errorf("%v, %.200q", err, lines)
+	}
+}
+
+// A host that ends while the program is on its way leaves nobody hanging there.
+func TestNothingGoesToAHostThatHasEnded(t *testing.T) {
+	var in io.Reader
+	h := Host{Name: "edge-1", Exec: func(_ context.Context, s Script) error {
+		in = s.Stdin
+		io.WriteString(s.Stdout, here0)
+		_, err := io.ReadFull(in, make([]byte, header+1)) // it goes on sending
+		io.WriteString(s.Stdout, "edge-agent refused space full\n")
+		return err
+	}}
+	_, err := Call[result](t.Context(), h, options("/x"), order{}, nil)
+	refused(t, err, NoSpace, "full")
+	if n, err := in.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%d, %v", n, err)
 	}
 }
 

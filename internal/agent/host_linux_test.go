@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,21 +13,6 @@ import (
 
 	"edge-actions/internal/testing/realtools"
 )
-
-// turned changes one byte on the way.
-type turned struct {
-	r  io.Reader
-	at int
-}
-
-func (t *turned) Read(p []byte) (int, error) {
-	n, err := t.r.Read(p)
-	if t.at >= 0 && t.at < n {
-		p[t.at] ^= 1
-	}
-	t.at -= n
-	return n, err
-}
 
 func mount(t *testing.T, options string, flags uintptr) string {
 	t.Helper()
@@ -143,7 +127,7 @@ func TestToolsThatAreMissing(t *testing.T) {
 	o.User = "nobody-of-that-name"
 	_, err := Call[result](t.Context(), here("sh", nil), o, order{}, nil)
 	refused(t, err, UserUnknown, "nobody-of-that-name")
-	uname := func(text string) string { return strings.Replace(text, "$(uname -sm)", "Darwin arm64", 1) }
+	uname := func(text string) string { return strings.Replace(text, "$(uname -sm)", "$(echo Darwin arm64)", 1) }
 	_, err = Call[result](t.Context(), here("sh", uname), options(t.TempDir()), order{}, nil)
 	refused(t, err, PlatformUnknown, "Darwin arm64")
 }
@@ -212,6 +196,27 @@ func TestSweep(t *testing.T) {
 	}
 	if !exists(filepath.Join(kept, "precious")) {
 		t.Error("a link was followed")
+	}
+}
+
+// A connection that is gone before the script says its first word.
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	for _, shell := range []string{"dash", "bash"} {
+		dir := t.TempDir()
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := exec.Command(shell, "-c", script, "sh", dir, "", "60")
+		cmd.Stdout = w
+		err = cmd.Run()
+		w.Close()
+		if err == nil || cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%s: %v", shell, err)
+		}
+		empty(t, dir)
 	}
 }
 

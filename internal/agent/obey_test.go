@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -70,7 +69,8 @@ func obey(ctx context.Context, o order, logf func(string, ...any)) (result, erro
 		case "panic":
 			panic("hunter2")
 		case "nil":
-			return result{UID: *(*int)(nil)}, nil //nolint:staticcheck // a defect, on purpose
+			var none map[string]*result
+			return *none[o.Do], nil // a defect, on purpose
 		}
 		runtime.Goexit()
 	case "crash":
@@ -86,10 +86,12 @@ func obey(ctx context.Context, o order, logf func(string, ...any)) (result, erro
 		defer child.Wait()
 		defer child.Process.Kill()
 		defer func() {
-			time.Sleep(300 * time.Millisecond) // cleaning up takes time
-			if o.Base != "" && filepath.IsAbs(o.Base) {
-				o.mark("cleaned")
+			// Cleaning up takes time, and talks, whoever listens.
+			for range 3 {
+				time.Sleep(100 * time.Millisecond)
+				logf("cleaning up")
 			}
+			o.mark("cleaned")
 		}()
 		o.mark("started")
 		<-ctx.Done()

@@ -30,7 +30,8 @@ func Called(args []string) bool { return len(args) > 1 && args[1] == "agent" }
 // it deferred is run. What logf says goes to the one who waits, a line at a
 // time. Whatever handle's error carries goes there as checks.
 func Serve[Request, Response any](handle func(ctx context.Context, r Request, logf func(format string, args ...any)) (Response, error)) int {
-	syscall.CloseOnExec(openProgram)                                                                                                      // else each child keeps it
+	// Else each child keeps it.
+	syscall.CloseOnExec(openProgram)
 	return serve(os.Stdin, os.Stdout, endGroup, func(ctx context.Context, body json.RawMessage, logf func(string, ...any)) (any, error) { //nolint:forbidigo // the answer goes there
 		var r Request
 		if err := json.Unmarshal(body, &r); err != nil {
@@ -87,7 +88,7 @@ func guard(ctx context.Context, body json.RawMessage, logf func(string, ...any),
 		returned := false
 		defer func() {
 			if !returned {
-				recover() // its value goes nowhere
+				_ = recover() // its value goes nowhere
 				answer, err = nil, verdict.CannotTell(Panicked, "the agent to run to its end", fmt.Errorf("a defect in it, %s", where()), "report it with this line; what was done until then stands")
 			}
 		}()

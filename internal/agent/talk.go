@@ -25,9 +25,10 @@ const header = 128
 type talk struct {
 	host     string
 	logf     func(string)
-	platform chan string   // what the host is, once
-	ready    chan struct{} // closed when the agent runs
-	broken   chan struct{} // closed when it said what can't be
+	platform chan [2]string // what the host is, in Go's words, once
+	ready    chan struct{}  // closed when the agent runs
+	broken   chan struct{}  // closed when there is nothing to wait for
+	once     sync.Once      // to close it
 
 	mu      sync.Mutex
 	closed  bool
@@ -35,8 +36,8 @@ type talk struct {
 	bytes   int
 	logs    int
 	stage   stage
-	wrong   error // why broken is closed
-	refused error // what the script refused
+	wrong   error // what it said that can't be
+	refused error // what the script refused, or what we refuse of its host
 	answer  json.RawMessage
 	checks  []error
 }
@@ -55,7 +56,7 @@ func newTalk(host string, logf func(string)) *talk {
 	if logf == nil {
 		logf = func(string) {}
 	}
-	return &talk{host: host, logf: logf, platform: make(chan string, 1), ready: make(chan struct{}), broken: make(chan struct{})}
+	return &talk{host: host, logf: logf, platform: make(chan [2]string, 1), ready: make(chan struct{}), broken: make(chan struct{})}
 }
 
 // Write takes what comes from the host. It never fails: what is too much is not
@@ -85,8 +86,7 @@ func (t *talk) hear(line []byte) {
 		if word, words, found := strings.Cut(strings.TrimPrefix(string(line), "edge-agent "), " "); found && bytes.HasPrefix(line, []byte("edge-agent ")) {
 			switch {
 			case word == "platform" && t.stage == silent:
-				t.stage = placed
-				t.platform <- words
+				t.place(words)
 				return
 			case word == "refused" && t.refused == nil:
 				t.refused = t.refusal(words)
@@ -117,6 +117,18 @@ func (t *talk) hear(line []byte) {
 	}
 }
 
+// place takes what the host is.
+func (t *talk) place(uname string) {
+	t.stage = placed
+	goos, goarch, err := hostPlatform(t.host, uname)
+	if err != nil {
+		t.refused = err
+		t.once.Do(func() { close(t.broken) })
+		return
+	}
+	t.platform <- [2]string{goos, goarch}
+}
+
 func decode(line []byte) (said, bool) {
 	var s said
 	d := json.NewDecoder(bytes.NewReader(line))
@@ -130,7 +142,7 @@ func decode(line []byte) (said, bool) {
 
 func (t *talk) fail(got string) {
 	t.wrong = badAnswer(got)
-	close(t.broken)
+	t.once.Do(func() { close(t.broken) })
 }
 
 func (t *talk) close() {
@@ -149,17 +161,13 @@ func (t *talk) silent() bool {
 // feed sends the program and the request, each when the host is ready for it.
 // An error is one of this side's.
 func (t *talk) feed(ctx context.Context, o Options, request json.RawMessage, out io.Writer) error {
-	var platform string
+	var platform [2]string
 	select {
 	case platform = <-t.platform:
 	case <-ctx.Done():
 		return nil
 	}
-	goos, goarch, err := hostPlatform(t.host, platform)
-	if err != nil {
-		return err
-	}
-	path, err := o.Program(ctx, goos, goarch)
+	path, err := o.Program(ctx, platform[0], platform[1])
 	if ctx.Err() != nil {
 		return nil // which is said as such
 	}

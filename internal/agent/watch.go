@@ -93,7 +93,7 @@ func (w *watch) stop() {
 // timeout(1) above, if that leads the group. Any other group is somebody's.
 func endGroup() {
 	if syscall.Getpgrp() == os.Getppid() {
-		syscall.Kill(0, syscall.SIGKILL)
+		syscall.Kill(0, syscall.SIGKILL) //nolint:errcheck // the end of this process is next either way
 	}
 	os.Exit(1)
 }

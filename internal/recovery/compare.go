@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -21,12 +22,15 @@ import (
 type tree struct {
 	root    *os.Root
 	include []string
-	owners  bool // compare uid and gid
-	count   int
-	wrong   []string // the first few
-	wrongs  int
-	owner   []string
-	owned   int
+	// dir is the directory of the entry before, and at its path with a slash.
+	dir    *os.Root
+	at     string
+	owners bool // compare uid and gid
+	count  int
+	wrong  []string // the first few
+	wrongs int
+	owner  []string
+	owned  int
 }
 
 // maxListed is how many differences a check names.
@@ -61,7 +65,7 @@ func (t *tree) look(n restic.Node) {
 	}
 	t.count++
 	name := strings.TrimPrefix(path.Clean(n.Path), "/")
-	info, err := t.root.Lstat(filepath.FromSlash(name))
+	info, err := t.lstat(name)
 	if err != nil {
 		t.add(&t.wrong, &t.wrongs, "%.200q is missing (%v)", n.Path, files.WithoutPath(err))
 		return
@@ -80,6 +84,41 @@ func (t *tree) look(n restic.Node) {
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok && t.owners && (sys.Uid != n.UID || sys.Gid != n.GID) {
 		t.add(&t.owner, &t.owned, "%.200q is %d:%d's, not %d:%d's", n.Path, sys.Uid, sys.Gid, n.UID, n.GID)
 	}
+}
+
+// lstat asks for an entry in its directory, which is kept open: restic lists
+// what is in one together, and from the root down every directory on the way is
+// opened anew for each entry.
+func (t *tree) lstat(name string) (fs.FileInfo, error) {
+	parent, base := path.Split(name)
+	if parent == "" || parent != t.at && !t.enter(parent) {
+		return t.root.Lstat(filepath.FromSlash(name))
+	}
+	return t.dir.Lstat(base)
+}
+
+// enter opens a directory in the place of the one before. What is none is not
+// opened: a pipe has no end.
+func (t *tree) enter(parent string) bool {
+	t.leave()
+	name := filepath.FromSlash(path.Clean(parent))
+	info, err := t.root.Lstat(name)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	if t.dir, err = t.root.OpenRoot(name); err != nil {
+		return false
+	}
+	t.at = parent
+	return true
+}
+
+// leave closes the directory that is open.
+func (t *tree) leave() {
+	if t.dir != nil {
+		t.dir.Close()
+	}
+	t.dir, t.at = nil, ""
 }
 
 // kind names a type as restic does.
@@ -112,6 +151,7 @@ func compare(ctx context.Context, client *restic.Client, id, dir string, include
 	}
 	defer root.Close()
 	t := &tree{root: root, include: include, owners: os.Geteuid() == 0}
+	defer t.leave()
 	if err := client.Ls(ctx, id, func(n restic.Node) error { t.look(n); return nil }); err != nil {
 		return verdict.ChecksOf(err)
 	}
@@ -146,13 +186,43 @@ func (t *tree) ownersCheck() verdict.Check {
 	return verdict.Check{ID: Owners, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("all %d", t.count)}
 }
 
-// entries counts what is there, without following links.
+// someEntries is how many names of a directory are in memory at a time.
+const someEntries = 1024
+
+// entries counts what is there, without following links. It neither sorts nor
+// holds a directory: one may have a million entries.
 func entries(root *os.Root) (n int, err error) {
-	err = fs.WalkDir(root.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
-		if err == nil && p != "." {
-			n++
+	dir, err := root.Open(".")
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	for {
+		some, err := dir.ReadDir(someEntries)
+		if errors.Is(err, io.EOF) {
+			return n, nil
 		}
-		return err
-	})
-	return n, err
+		if err != nil {
+			return n, err
+		}
+		n += len(some)
+		for _, e := range some {
+			if !e.IsDir() {
+				continue
+			}
+			below, err := entriesBelow(root, e.Name())
+			if n += below; err != nil {
+				return n, err
+			}
+		}
+	}
+}
+
+func entriesBelow(root *os.Root, name string) (int, error) {
+	dir, err := root.OpenRoot(name)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	return entries(dir)
 }

@@ -2,6 +2,7 @@ package restic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,16 +72,27 @@ type Summary struct {
 // may set, hides the others. So the ids are listed too, and each of them has to
 // be there.
 func (c *Client) Snapshots(ctx context.Context) ([]Snapshot, error) {
-	ids, err := c.list(ctx, "snapshots")
-	if err != nil {
+	var ids []string
+	var listing error
+	listed := make(chan struct{})
+	// At once: each restic works on its key for half a second before it asks.
+	go func() {
+		defer close(listed)
+		ids, listing = c.list(ctx, "snapshots")
+	}()
+	all, _, err := c.show(ctx)
+	<-listed
+	if err = cmp.Or(listing, err); err != nil {
 		return nil, err
 	}
-	var all []Snapshot
-	stderr := &stderr{}
-	err = c.ask(ctx, stderr, func(r io.Reader) error {
-		all, err = decodeSnapshots(r)
-		return err
-	}, "snapshots")
+	if len(hidden(ids, all)) == 0 {
+		return all, nil
+	}
+	// One may have come after they were shown: once more, in this order.
+	if ids, err = c.list(ctx, "snapshots"); err != nil {
+		return nil, err
+	}
+	all, said, err := c.show(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +107,22 @@ func (c *Client) Snapshots(ctx context.Context) ([]Snapshot, error) {
 	missing = slices.DeleteFunc(missing, func(id string) bool { return !slices.Contains(ids, id) })
 	if len(missing) > 0 {
 		found := fmt.Sprintf("%d that restic does not show, %s the first", len(missing), missing[0])
-		if words := stderr.words(); words != "" {
-			found += fmt.Sprintf(": %q", words)
+		if said != "" {
+			found += fmt.Sprintf(": %q", said)
 		}
 		return nil, unreadable("all snapshots of %s", c.repo, found)
 	}
 	return all, nil
+}
+
+// show returns the snapshots that restic shows, and what it says beside them.
+func (c *Client) show(ctx context.Context) (all []Snapshot, said string, err error) {
+	stderr := &stderr{}
+	err = c.ask(ctx, stderr, func(r io.Reader) error {
+		all, err = decodeSnapshots(r)
+		return err
+	}, "snapshots")
+	return all, stderr.words(), err
 }
 
 func hidden(ids []string, all []Snapshot) []string {

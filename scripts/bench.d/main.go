@@ -23,6 +23,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "backup" {
 		os.Exit(backupChild(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "rehearse" {
+		os.Exit(rehearseChild(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(realMain(ctx))
@@ -30,7 +33,7 @@ func main() {
 
 func realMain(ctx context.Context) int {
 	pairs := flag.Int("pairs", 9, "runs of each side, in turn")
-	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes or runtime")
+	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes, recovery or runtime")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "edge-actions-bench-")
 	if err != nil {
@@ -44,7 +47,7 @@ func realMain(ctx context.Context) int {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"verify", b.verify}, {"sizes", b.sizes}, {"runtime", b.runtime}} {
+	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"verify", b.verify}, {"sizes", b.sizes}, {"recovery", b.recovery}, {"runtime", b.runtime}} {
 		if *only != "" && *only != part.name {
 			continue
 		}

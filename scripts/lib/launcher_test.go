@@ -3,6 +3,8 @@
 package lib_test
 
 import (
+	"debug/elf"
+	"debug/macho"
 	"fmt"
 	"io/fs"
 	"os"
@@ -231,6 +233,95 @@ func (tr *tree) exec(args ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tr.t.Errorf("%v:\n%s", err, out)
 	}
+}
+
+// The binary for a host is another one of the same source: built once, and its
+// path is all that stdout has.
+func TestForAnotherMachine(t *testing.T) {
+	tr := newTree(t)
+	tr.run("hello")
+	machines := map[string]uint16{"linux/amd64": 62, "linux/arm64": 183} // e_machine of ELF
+	for range 2 {
+		for platform, machine := range machines {
+			out := tr.stdout(tr.root, filepath.Join("scripts", "action"), "--for", platform, "hello")
+			path := strings.TrimSuffix(out, "\n")
+			if !filepath.IsAbs(path) || strings.Contains(path, "\n") {
+				t.Fatalf("%s: stdout is %q", platform, out)
+			}
+			f, err := elf.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			if uint16(f.Machine) != machine {
+				t.Errorf("%s: a binary for %s", platform, f.Machine)
+			}
+		}
+	}
+	out := tr.stdout(tr.root, filepath.Join("scripts", "action"), "--for", "darwin/arm64", "other")
+	if f, err := macho.Open(strings.TrimSuffix(out, "\n")); err != nil || f.Cpu != macho.CpuArm64 {
+		t.Errorf("%q: %v", out, err)
+	} else {
+		f.Close()
+	}
+	if n := tr.built(); n != 4 {
+		t.Errorf("%d builds, want one for each machine", n)
+	}
+	if log := tr.run("hello"); !strings.HasPrefix(log, "hello one ") {
+		t.Errorf("this machine's own:\n%s", log)
+	}
+	tr.write("internal/word/word.go", "package word\n\nconst Word = \"two\"\n")
+	tr.stdout(tr.root, filepath.Join("scripts", "action"), "--for", "linux/arm64", "hello")
+	if n := tr.built(); n != 5 {
+		t.Errorf("%d builds: another source is another binary", n)
+	}
+	for _, platform := range []string{"", "linux", "plan9/amd64", "linux/arm", "linux/arm64/x", "../x", "::add-path::/x", "linux/arm64\nx"} {
+		res := tr.step("--for", platform, "hello").Run()
+		if res.ExitCode != 1 || !strings.Contains(res.RawLog, "error: there is no binary for") || len(res.Honoured) > 0 {
+			t.Errorf("%q: exit code %d, %q", platform, res.ExitCode, res.RawLog)
+		}
+	}
+	for _, args := range [][]string{{"--for"}, {"--for", "linux/arm64"}, {"--for", "linux/arm64", "nope"}, {"--for", "linux/arm64", "../hello"}} {
+		if res := tr.step(args...).Run(); res.ExitCode != 1 || !strings.Contains(res.RawLog, "error: there is no action") {
+			t.Errorf("%q: exit code %d, %q", args, res.ExitCode, res.RawLog)
+		}
+	}
+}
+
+// A binary is told where its launcher is, wherever that was called from.
+func TestTheLauncherTellsItsPlace(t *testing.T) {
+	tr := newTree(t)
+	tr.write("actions/hello/main.go", "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(os.Getenv(\"EDGE_ACTIONS_LAUNCHER\")) }\n")
+	want := filepath.Join(tr.root, "scripts", "action")
+	for dir, call := range map[string]string{
+		"/":                               want,
+		tr.root:                           "scripts/action",
+		filepath.Join(tr.root, "scripts"): "./action",
+		filepath.Join(tr.root, "actions"): "../scripts/action",
+	} {
+		got := tr.stdout(dir, call, "hello")
+		if !filepath.IsAbs(got) || filepath.Clean(got) != want {
+			t.Errorf("%s in %s: %q, want %q", call, dir, got, want)
+		}
+	}
+}
+
+// stdout runs the launcher as call says, in dir.
+func (tr *tree) stdout(dir, call string, args ...string) string {
+	tr.t.Helper()
+	cmd := exec.Command("/usr/bin/env", append([]string{"bash", call}, args...)...)
+	cmd.Dir = dir
+	for name, value := range tr.runner.Env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.Env = append(cmd.Env, "RUNNER_TOOL_CACHE="+tr.runner.ToolCache)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		tr.t.Fatalf("%s %q: %v\n%s", call, args, err, stderr.String())
+	}
+	return string(out)
 }
 
 func TestAFailedBuildIsSaidAndLeavesNothing(t *testing.T) {

@@ -48,6 +48,8 @@ const (
 	K3sToken = "k3s-token"
 	// K3sDatastore is that there is what the token is a token for.
 	K3sDatastore = "k3s-datastore"
+	// K3sBootstrap is that the token opens what is in it.
+	K3sBootstrap = "k3s-bootstrap"
 	// K3sSnapshotHash is the hash at the end of an etcd snapshot.
 	K3sSnapshotHash = "k3s-etcd-hash"
 	// K3sSnapshotKeys is what a real etcd reads from it.

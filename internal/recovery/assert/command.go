@@ -54,6 +54,9 @@ const (
 	commandTime  = 5 * time.Minute
 	commandGrace = 5 * time.Second
 	probeTime    = 15 * time.Second
+	// exitNotRun and exitNotFound are a shell's.
+	exitNotRun   = 126
+	exitNotFound = 127
 )
 
 // confinement is one way to run a command, from the closest to none.
@@ -78,7 +81,7 @@ func (c *Command) judge(ctx context.Context, j *judge) {
 		j.cannotTell(CommandExit, wanted, files.WithoutPath(err), "see the free space")
 		return
 	}
-	run := &confined{dir: j.tree.dir, env: []string{"PATH=" + pathOf(j.tools.Env), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8"}}
+	run := &confined{dir: j.tree.dir, grace: commandGrace, env: []string{"PATH=" + pathOf(j.tools.Env), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8"}}
 	how, err := run.closest(ctx, j.temp)
 	if err != nil {
 		j.cannotTell(CommandExit, wanted, deadlineOf(ctx, err), "run the job again")
@@ -93,6 +96,8 @@ func (c *Command) judge(ctx context.Context, j *judge) {
 	switch {
 	case err != nil:
 		j.cannotTell(CommandExit, wanted, deadlineOf(ctx, err), "give it a longer timeout, or see why it does not end")
+	case code == exitNotRun, code == exitNotFound:
+		j.cannotTell(CommandExit, wanted, fmt.Errorf("exit code %d, which a shell has for a program that it could not run; %s", code, how.says), "see whether all that it needs is there for it: it does not see all of this machine")
 	case code != 0:
 		j.refuse(CommandExit, wanted, fmt.Sprintf("exit code %d and %d bytes of output, which are not shown; %s", code, size, how.says), "run it by hand in a restored tree")
 	default:
@@ -102,8 +107,9 @@ func (c *Command) judge(ctx context.Context, j *judge) {
 
 // confined runs children whose output is counted and thrown away.
 type confined struct {
-	dir string
-	env []string
+	dir   string
+	env   []string
+	grace time.Duration // between the SIGTERM and the SIGKILL of a deadline
 }
 
 // closest is the closest confinement that this machine allows, by trying.
@@ -131,8 +137,8 @@ func unconfined() confinement {
 }
 
 // run runs a child in a group of its own, and ends the group with it: what it
-// started has no business after it. A child that was ended by a signal has the
-// exit code of a shell's.
+// started has no business after it, nor after us. A child that was ended by a
+// signal has the exit code of a shell's.
 func (r *confined) run(ctx context.Context, argv []string, timeout time.Duration) (code int, size int64, err error) {
 	program, err := lookPath(argv[0], strings.TrimPrefix(r.env[0], "PATH="))
 	if err != nil {
@@ -143,13 +149,14 @@ func (r *confined) run(ctx context.Context, argv []string, timeout time.Duration
 	out := &counter{}
 	cmd := exec.CommandContext(limited, program, argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.dir, r.env, out, out
-	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = commandGrace
-	err = start(cmd)
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of the group, if anything is
+	cmd.WaitDelay = r.grace
+	end, err := tether(cmd)
+	if err != nil {
+		return 0, 0, err
 	}
+	err = cmd.Run()
+	end()
 	var exit *exec.ExitError
 	switch {
 	case limited.Err() != nil:

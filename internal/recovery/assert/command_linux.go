@@ -3,10 +3,7 @@ package assert
 import (
 	_ "embed" // the script that makes the room
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 )
 
 //go:embed room.sh
@@ -31,21 +28,7 @@ func confinements() []confinement {
 	}, {
 		says: "it had no network; it could read what the runner's user can read and write to the restored tree, because this machine allows no mounts",
 		wrap: func(argv []string, _, _ string) ([]string, error) {
-			return append(append(unshare[:len(unshare):len(unshare)], "--net", "--"), argv...), nil
+			return append(append(unshare[:len(unshare):len(unshare)], "--net", "--pid", "--fork", "--kill-child", "--", "sh", "-c", `"$@"; exit $?`, "room"), argv...), nil
 		},
 	}}
-}
-
-// ownGroup is a group of its own, which the SIGKILL of a cancelled step does not
-// reach; the kernel ends it with its parent instead.
-func ownGroup() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-}
-
-// start runs a command on a thread that lives as long as it: for the kernel the
-// parent of a child is the thread that made it.
-func start(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	return cmd.Run()
 }

@@ -62,7 +62,7 @@ func TestCommandSeesOnlyTheTree(t *testing.T) {
 	}
 	expect(t, r.assert(Assertion{Command: &Command{Argv: []string{tool}}}), map[string]verdict.Verdict{CommandExit: proven})
 
-	run := &confined{dir: r.dir, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.work}}
+	run := &confined{dir: r.dir, grace: time.Second, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.work}}
 	if os.Geteuid() == 0 {
 		net := confinements()[1]
 		argv, err := net.wrap([]string{"bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/" + port}, r.dir, r.work)
@@ -79,16 +79,6 @@ func TestCommandSeesOnlyTheTree(t *testing.T) {
 	}
 }
 
-// running reports whether a process is there and not a zombie.
-func running(pid string) bool {
-	stat, err := os.ReadFile("/proc/" + strings.TrimSpace(pid) + "/stat")
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
-}
-
 // What a command leaves behind ends with it, also where nothing confines it and
 // also when its deadline ends it.
 func TestCommandEndsAsAGroup(t *testing.T) {
@@ -97,20 +87,13 @@ func TestCommandEndsAsAGroup(t *testing.T) {
 		"it ends":     `sleep 600 >/dev/null 2>&1 & echo $! >"$HOME/pid"`,
 		"it does not": `trap '' TERM; sleep 600 >/dev/null 2>&1 & echo $! >"$HOME/pid"; sleep 600; sleep 600`,
 	} {
-		run := &confined{dir: dir, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}}
+		run := &confined{dir: dir, grace: 100 * time.Millisecond, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}}
 		_, _, _ = run.run(context.Background(), []string{"sh", "-c", script}, time.Second) // how it ends is another test's
 		pid, err := os.ReadFile(filepath.Join(dir, "pid"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := false
-		for range 100 { // the kernel ends a process when it gets to it
-			if gone = !running(string(pid)); gone {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		if !gone {
+		if !gone(string(pid)) {
 			t.Errorf("%s: %s is still there", name, strings.TrimSpace(string(pid)))
 		}
 	}
@@ -118,11 +101,11 @@ func TestCommandEndsAsAGroup(t *testing.T) {
 
 // No etcd is left, and none listened on a port.
 func TestEtcdIsGone(t *testing.T) {
-	whole, _ := snapshot(t, "/a")
+	whole, _ := snapshot(t, map[string][]byte{bootstrapKey(marker): sealed(t, marker, "{}")})
 	r := cluster(t)
 	r.write("/snap", string(whole))
 	expect(t, r.assert(Assertion{K3s: &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, EtcdSnapshot: "/snap"}}),
-		map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: proven, K3sSnapshotKeys: proven})
+		map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: proven, K3sSnapshotKeys: proven, K3sBootstrap: proven})
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, at := range all {
 		if line, err := os.ReadFile(at); err == nil && strings.Contains(string(line), r.work) {

@@ -18,15 +18,17 @@ func TestCommand(t *testing.T) {
 		want    verdict.Verdict
 		says    string
 	}{
-		"it holds":                 {sh(`test "$(cat etc/app.conf)" = "` + marker + `"`), "", proven, "exit code 0"},
-		"it does not":              {sh(`cat etc/app.conf; cat etc/app.conf >&2; exit 3`), "", disproven, "exit code 3 and 50 bytes of output"},
-		"nothing of the job":       {sh(`test -z "$JOB_TOKEN" && test -z "$GITHUB_TOKEN"`), "", proven, ""},
-		"a home of its own":        {sh(`test "$HOME" = "$TMPDIR" && echo x >"$HOME/x" && mktemp`), "", proven, ""},
-		"it is killed":             {sh(`kill -9 $$`), "", disproven, "exit code 137"},
-		"no input":                 {sh(`test -z "$(cat)"`), "", proven, ""},
-		"too long":                 {sh(`sleep 600`), "1s", unproven, "no end after 1s"},
-		"a child that is too long": {sh(`sleep 600 & sleep 600`), "1s", unproven, "no end after 1s"},
-		"no such program":          {[]string{"no-such-program"}, "", unproven, "no such program"},
+		"it holds":                     {sh(`test "$(cat etc/app.conf)" = "` + marker + `"`), "", proven, "exit code 0"},
+		"it does not":                  {sh(`cat etc/app.conf; cat etc/app.conf >&2; exit 3`), "", disproven, "exit code 3 and 50 bytes of output"},
+		"nothing of the job":           {sh(`test -z "$JOB_TOKEN" && test -z "$GITHUB_TOKEN"`), "", proven, ""},
+		"a home of its own":            {sh(`test "$HOME" = "$TMPDIR" && echo x >"$HOME/x" && mktemp`), "", proven, ""},
+		"it is killed":                 {sh(`kill -9 $$`), "", disproven, "exit code 137"},
+		"no input":                     {sh(`test -z "$(cat)"`), "", proven, ""},
+		"too long":                     {sh(`sleep 600`), "1s", unproven, "no end after 1s"},
+		"a child that is too long":     {sh(`sleep 600 & sleep 600`), "1s", unproven, "no end after 1s"},
+		"a program in it is not there": {sh(`no-such-program`), "", unproven, "exit code 127"},
+		"one that cannot be run":       {sh(`./etc/app.conf`), "", unproven, "exit code 126"},
+		"no such program":              {[]string{"no-such-program"}, "", unproven, "no such program"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,8 +55,13 @@ func TestCommandThatWasRestored(t *testing.T) {
 func TestCommandEndsWithItsContext(t *testing.T) {
 	r := newRestored(t)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	time.AfterFunc(300*time.Millisecond, func() { cancel(context.Canceled) })
-	a := Assertion{Name: "x", Command: &Command{Argv: []string{"sleep", "600"}}}
+	go func() { // as soon as it runs
+		for up := []string(nil); len(up) == 0; time.Sleep(time.Millisecond) {
+			up, _ = filepath.Glob(filepath.Join(r.work, "*/home/up"))
+		}
+		cancel(context.Canceled)
+	}()
+	a := Assertion{Name: "x", Command: &Command{Argv: []string{"sh", "-c", `touch "$HOME/up"; exec sleep 600`}}}
 	got, text := told(a.Assert(ctx, r.dir, r.tools))
 	if got[CommandExit] != unproven {
 		t.Error(text)

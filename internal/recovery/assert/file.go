@@ -59,6 +59,10 @@ func (f *File) judge(ctx context.Context, j *judge) {
 		return
 	}
 	defer file.Close()
+	if info.Size() == 0 && f.SHA256 == "" {
+		j.refuse(FilePresent, wanted+", with something in it", "a file of 0 bytes", "see the step that makes it; a file that is meant to be empty is asserted by its sha256")
+		return
+	}
 	j.prove(FilePresent, wanted, fmt.Sprintf("%d bytes", info.Size()))
 	if f.MinSize > 0 || f.MaxSize > 0 {
 		wanted := fmt.Sprintf("at least %d bytes", f.MinSize)

@@ -31,6 +31,8 @@ func TestFile(t *testing.T) {
 		"too small":       {nil, File{MinSize: int64(len(marker)) + 1}, map[string]verdict.Verdict{FilePresent: proven, FileSize: disproven}, ""},
 		"too large":       {nil, File{MaxSize: int64(len(marker)) - 1}, map[string]verdict.Verdict{FilePresent: proven, FileSize: disproven}, ""},
 		"its hash":        {nil, File{SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(marker)))}, map[string]verdict.Verdict{FilePresent: proven, FileSHA256: proven}, ""},
+		"empty":           {func(r *restoredRig) { r.write(p, "") }, File{}, map[string]verdict.Verdict{FilePresent: disproven}, "0 bytes"},
+		"meant to be":     {func(r *restoredRig) { r.write(p, "") }, File{SHA256: fmt.Sprintf("%x", sha256.Sum256(nil))}, map[string]verdict.Verdict{FilePresent: proven, FileSHA256: proven}, "0 bytes"},
 		"another hash":    {nil, File{SHA256: strings.Repeat("a", 64)}, map[string]verdict.Verdict{FilePresent: proven, FileSHA256: disproven}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +51,7 @@ func TestFile(t *testing.T) {
 
 func TestFileValues(t *testing.T) {
 	yes, no, two, four := true, false, 2.0, 4.0
-	const doc = `{"server": {"port": 8080, "name": "` + marker + `", "on": true, "a.b": null, "big": 9007199254740993}, "users": [{"id": 1}, {"id": 2}, {"id": 3}], "zero": 0}`
+	const doc = `{"server": {"port": 8080, "name": "` + marker + `", "on": true, "a.b": null, "big": 9007199254740993}, "users": [{"id": 1}, {"id": 2}, {"id": 3}], "zero": 0, "huge": 18446744073709551614, "tenth": 0.1, "hundred": 1e2}`
 	for name, tt := range map[string]struct {
 		at   string
 		c    Condition
@@ -62,6 +64,11 @@ func TestFileValues(t *testing.T) {
 		"nought is no string":          {".zero", Condition{Equals: "0"}, disproven, "a number"},
 		"a number is no string":        {".server.port", Condition{Equals: "8080"}, disproven, "a number"},
 		"a neighbour beyond a float64": {".server.big", Condition{Equals: 9007199254740992}, disproven, ""},
+		"a neighbour beyond an int64":  {".huge", Condition{Equals: uint64(18446744073709551615)}, disproven, ""},
+		"beyond an int64":              {".huge", Condition{Equals: uint64(18446744073709551614)}, proven, ""},
+		"a tenth":                      {".tenth", Condition{Equals: 0.1}, proven, ""},
+		"another tenth":                {".tenth", Condition{Equals: 0.10000000000000002}, disproven, ""},
+		"a number with an exponent":    {".hundred", Condition{Equals: 100}, proven, ""},
 		"a string":                     {".server.name", Condition{Equals: marker}, proven, ""},
 		"another string":               {".server.name", Condition{Equals: "x"}, disproven, fmt.Sprintf("a string of %d bytes", len(marker))},
 		"a boolean":                    {".server.on", Condition{Equals: true}, proven, ""},
@@ -100,11 +107,13 @@ func TestFileValues(t *testing.T) {
 func TestFileThatIsNoDocument(t *testing.T) {
 	yes := true
 	for name, text := range map[string]string{
-		"not at all":    `{"` + marker + `": ` + marker,
-		"two documents": `{"a": "` + marker + `"} {"a": 1}`,
-		"a tab":         "a:\n\t" + marker + ": [",
-		"a key twice":   marker + ": 1\n" + marker + ": 2\n",
-		"empty":         "",
+		"not at all":                        `{"` + marker + `": ` + marker,
+		"two documents":                     `{"a": "` + marker + `"} {"a": 1}`,
+		"a tab":                             "a:\n\t" + marker + ": [",
+		"a key twice":                       marker + ": 1\n" + marker + ": 2\n",
+		"a space":                           " ",
+		"a JSON key twice":                  `{"a": 1, "b": {"c": [{"d": 1, "e": 2, "d": 3}]}}`,
+		"a number and a string for one key": "1.0: x\n\"1\": y\na: 1\n",
 		"aliases of aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\n" +
 			"f: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n",
 	} {

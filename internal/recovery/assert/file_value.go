@@ -1,17 +1,11 @@
 package assert
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"regexp"
+	"math/big"
 	"slices"
-	"strconv"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // maxDocument is the largest file whose values are looked at.
@@ -41,6 +35,14 @@ func (c Condition) validate(p *problems, field string) {
 	case nil, string, bool, int, int64, uint64, float64:
 	default:
 		p.wrong(field+".equals, a string, a number or a boolean", kindOf(c.Equals))
+	}
+	// Beyond it a float64 takes neighbours for one, and NaN is no number at all.
+	const exact = 1 << 53
+	if f, is := c.Equals.(float64); is && !(f >= -exact && f <= exact) {
+		p.wrong(field+".equals, a whole number or a fraction that is held exactly", "one that is not")
+	}
+	if c.Min != nil && !(*c.Min >= -exact && *c.Min <= exact) {
+		p.wrong(fmt.Sprintf("%s.min, a number from -%d to %d", field, exact, exact), "another one")
 	}
 }
 
@@ -101,121 +103,25 @@ func (c Condition) holds(doc any, at string) (wanted, got string, ok bool) {
 	return wanted, "another one: " + got, false
 }
 
-// valueStep is one of .name, ."any name" and [3].
-var valueStep = regexp.MustCompile(`^(?:\.([A-Za-z0-9_-]+)|\.("(?:[^"\\]|\\.)*")|\[([0-9]{1,9})\])`)
-
-func parseValuePath(text string) ([]any, error) {
-	var steps []any
-	for rest := text; rest != ""; {
-		m := valueStep.FindStringSubmatch(rest)
-		if m == nil {
-			return nil, fmt.Errorf("%.100q, where %.40q begins no step", text, rest)
-		}
-		rest = rest[len(m[0]):]
-		switch {
-		case m[1] != "":
-			steps = append(steps, m[1])
-		case m[2] != "":
-			name, err := strconv.Unquote(m[2])
-			if err != nil {
-				return nil, fmt.Errorf("%.100q, where %.40q is not quoted well", text, m[2])
-			}
-			steps = append(steps, name)
-		default:
-			n, _ := strconv.Atoi(m[3])
-			steps = append(steps, n)
-		}
-	}
-	if len(steps) == 0 {
-		return nil, errors.New("nothing")
-	}
-	return steps, nil
-}
-
-func lookUp(value any, steps []any) (any, bool) {
-	for _, step := range steps {
-		switch s := step.(type) {
-		case int:
-			list, is := value.([]any)
-			if !is || s >= len(list) {
-				return nil, false
-			}
-			value = list[s]
-		case string:
-			object, is := value.(map[string]any)
-			if !is {
-				return nil, false
-			}
-			if value, is = object[s]; !is {
-				return nil, false
-			}
-		}
-	}
-	return value, true
-}
-
-func decodeJSON(data []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var out any
-	if err := d.Decode(&out); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("more than one document")
-	}
-	return out, nil
-}
-
-func decodeYAML(data []byte) (any, error) {
-	var out any
-	if err := yaml.Load(data, &out); err != nil {
-		return nil, err
-	}
-	return withStringKeys(out), nil
-}
-
-// withStringKeys writes keys that are numbers or booleans as strings, so that a
-// path can name them.
-func withStringKeys(value any) any {
-	switch v := value.(type) {
-	case map[string]any:
-		for key, inner := range v {
-			v[key] = withStringKeys(inner)
-		}
-	case map[any]any:
-		out := make(map[string]any, len(v))
-		for key, inner := range v {
-			out[fmt.Sprint(key)] = withStringKeys(inner)
-		}
-		return out
-	case []any:
-		for i, inner := range v {
-			v[i] = withStringKeys(inner)
-		}
-	}
-	return value
-}
-
 // same compares by kind and value: "8080" is not 8080, and 1.0 is 1.
 func same(a, b any) bool {
-	x, isX := number(a)
-	y, isY := number(b)
+	_, isX := number(a)
+	_, isY := number(b)
 	if isX || isY {
-		m, whole := wholeNumber(a)
-		n, both := wholeNumber(b)
-		if whole && both { // a float64 takes neighbours beyond 2^53 for one
-			return m == n
-		}
-		return isX && isY && x == y
+		x, y := exactly(a), exactly(b)
+		return isX && isY && x != nil && y != nil && x.Cmp(y) == 0
 	}
 	return kindWord(a) == kindWord(b) && fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-func wholeNumber(v any) (int64, bool) {
-	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
-	_, is := number(v)
-	return n, is && err == nil
+// exactly is a number as it is written: a float64 takes neighbours beyond 2^53
+// for one. nil is none, or one with an exponent that nobody means.
+func exactly(v any) *big.Rat {
+	r, ok := new(big.Rat).SetString(fmt.Sprint(v))
+	if !ok {
+		return nil
+	}
+	return r
 }
 
 func number(v any) (float64, bool) {

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -72,10 +70,19 @@ type forgejoRepository struct {
 	trouble error
 }
 
-// strange reports whether it has what leads git out of the restored tree, or
-// what would hold it up for ever.
-func (r *forgejoRepository) strange() bool {
-	return leadsOut(r.trouble) || errors.Is(r.trouble, errNotRegular)
+// strange says what of it git is not let at; "" if there is nothing.
+func (r *forgejoRepository) strange() string {
+	switch {
+	case leadsOut(r.trouble):
+		return "has a link that leads out of what was restored"
+	case errors.Is(r.trouble, errElsewhere):
+		return "has objects or refs elsewhere (an alternate, a commondir or a link to a directory): git would take what this machine has there for them"
+	case errors.Is(r.trouble, errPartial):
+		return "is a shallow or a partial copy (shallow, info/grafts or a promisor's pack): git does not ask for what it leaves out"
+	case errors.Is(r.trouble, errNotRegular):
+		return "has what is no file in place of one"
+	}
+	return ""
 }
 
 func (f *Forgejo) judge(ctx context.Context, j *judge) {
@@ -90,7 +97,7 @@ func (f *Forgejo) judge(ctx context.Context, j *judge) {
 			}
 		}
 		f.branches(ctx, j, db, repositories)
-		f.fsck(ctx, j, repositories)
+		f.fsck(ctx, j, append(repositories, j.wikis(ctx, repositories)...))
 		if f.LFS != "" {
 			f.lfs(ctx, j, db)
 		}
@@ -203,86 +210,6 @@ func (f *Forgejo) strangers(j *judge, known map[string]bool) (out *findings, err
 		}
 	}
 	return out, nil
-}
-
-// branches holds the rows against the refs. A ref that an exclude such as
-// "**/tmp" dropped leaves a repository with which git fsck is content.
-func (f *Forgejo) branches(ctx context.Context, j *judge, db *sql.DB, repositories []*forgejoRepository) {
-	const wanted = "for each branch in the database a ref with that commit"
-	const hint = "see what the backup leaves out: excludes such as **/tmp drop the branches of those names; and copy the database and the repositories at the same time, with the forge stopped or from one file system snapshot"
-	var wrong findings
-	count, more := 0, 0
-	for _, r := range repositories {
-		rows, err := branchRows(ctx, db, r.id)
-		if err != nil {
-			j.cannotTell(ForgejoBranches, wanted, err, "Forgejo has the table since v1.21: start the forge once with a newer version")
-			return
-		}
-		if !r.there {
-			for range rows {
-				wrong.add("branches of %.200q: there is no repository", r.name)
-			}
-			continue
-		}
-		if r.strange() {
-			wrong.add("branches of %.200q: git is not let at what leads out of what was restored", r.name)
-			continue
-		}
-		refs, err := map[string]string(nil), r.trouble
-		if err == nil {
-			refs, err = j.gitRefs(ctx, r.dir)
-		}
-		if err != nil {
-			j.cannotTell(ForgejoBranches, wanted, fmt.Errorf("%.200q: %w", r.name, files.WithoutPath(err)), "install git on the runner, or look at the repository")
-			return
-		}
-		for _, name := range slices.Sorted(maps.Keys(rows)) {
-			count++
-			switch commit, there := refs[name]; {
-			case !there:
-				wrong.add("%.200q of %.200q has no ref", name, r.name)
-			case commit != rows[name]:
-				wrong.add("%.200q of %.200q is at another commit (%.12s, not %.12q)", name, r.name, commit, rows[name])
-			}
-		}
-		for name := range refs {
-			if _, known := rows[name]; !known {
-				more++
-			}
-		}
-		if !r.empty && len(rows) == 0 && len(refs) == 0 {
-			wrong.add("%.200q is not empty and has neither a branch in the database nor a ref", r.name)
-		}
-	}
-	got := fmt.Sprintf("%d branches", count)
-	if more > 0 { // pushed after the dump
-		got += fmt.Sprintf(", and %d refs that no row knows", more)
-	}
-	switch {
-	case wrong.count > 0:
-		j.refuse(ForgejoBranches, wanted, fmt.Sprintf("%d wrong of %s\n%s", wrong.count, got, wrong.String()), hint)
-	case count == 0:
-		j.cannotTell(ForgejoBranches, wanted, errors.New("no branch in the database"), "a forge with nothing in it proves nothing: see whether this is the database that it uses")
-	default:
-		j.prove(ForgejoBranches, wanted, got)
-	}
-}
-
-func branchRows(ctx context.Context, db *sql.DB, id int64) (map[string]string, error) {
-	rows, err := db.QueryContext(ctx, `SELECT name, COALESCE(commit_id, '') FROM branch WHERE repo_id = ? AND COALESCE(is_deleted, 0) = 0`, id)
-	if err != nil {
-		return nil, sqliteError(ctx, err)
-	}
-	defer rows.Close()
-	out := map[string]string{}
-	for rows.Next() {
-		var name, commit string
-		if err := rows.Scan(&name, &commit); err != nil {
-			return nil, sqliteError(ctx, err)
-		}
-		out[name] = commit
-	}
-	return out, sqliteRowsErr(ctx, rows)
 }
 
 func sqliteRowsErr(ctx context.Context, rows *sql.Rows) error {

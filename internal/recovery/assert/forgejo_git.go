@@ -1,13 +1,11 @@
 package assert
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -90,8 +88,8 @@ func (f *Forgejo) fsck(ctx context.Context, j *judge, repositories []*forgejoRep
 		if !r.there {
 			continue // said by the check of the repositories
 		}
-		if r.strange() {
-			wrong.add("%.200q has a link or an alternate that leads out of what was restored, or what is no file", r.name)
+		if strange := r.strange(); strange != "" {
+			wrong.add("%.200q %s", r.name, strange)
 			continue
 		}
 		n, err := 0, r.trouble
@@ -122,9 +120,11 @@ func (f *Forgejo) fsck(ctx context.Context, j *judge, repositories []*forgejoRep
 	}
 }
 
-// fsckForm is a complaint about how an object is written. Such an object is
-// whole and is what its hash says: old tools wrote it so.
-var fsckForm = regexp.MustCompile(`^(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40,64}: `)
+// fsckForm is a complaint about how an object is written, with the id that git
+// has for it. Such an object is whole and is what its hash says: old tools wrote
+// it so. What has no id ("broken links", "wrong object type in link") is of what
+// an object leads to, and git goes no further there.
+var fsckForm = regexp.MustCompile(`^(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40,64}: [A-Za-z0-9]+: `)
 
 // fsckOne returns how many objects git fsck finds of an odd form; an error if it
 // finds anything else.
@@ -176,57 +176,65 @@ func (l *fsckLines) end() {
 	l.line = l.line[:0]
 }
 
-// contained looks for what leads out of the tree: git follows a link or an
-// alternate to live objects of this machine, and is content. It returns the
-// size of the repository.
+var (
+	errElsewhere = errors.New("objects or refs are elsewhere")
+	errPartial   = errors.New("a part of the history is not asked for")
+)
+
+// contained looks for what leads out of the tree, and for what makes git content
+// with less than all: git follows a link, an alternate or a commondir to live
+// objects of this machine, and asks for nothing that a shallow or partial clone
+// leaves out. Forgejo makes none of these. It returns the size of the repository.
 func (j *judge) contained(ctx context.Context, p string) (size int64, err error) {
-	fsys, seen := j.tree.root.FS(), 0
-	err = fs.WalkDir(fsys, inTree(p), func(at string, d fs.DirEntry, err error) error {
+	seen := 0
+	err = fs.WalkDir(j.tree.root.FS(), inTree(p), func(at string, d fs.DirEntry, err error) error {
 		if err == nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		if seen++; seen > maxLinkWalks && err == nil {
 			err = fmt.Errorf("more than %d files in one repository", maxLinkWalks)
 		}
-		if err != nil {
+		if err != nil || d.IsDir() {
 			return err
 		}
+		info, err := j.tree.root.Stat(at) // refuses a way out
 		switch {
-		case d.Type()&fs.ModeSymlink != 0:
-			if _, err := j.tree.root.Stat(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		case d.Type().IsRegular():
-			if info, err := d.Info(); err == nil {
-				size += info.Size()
-			}
-		case !d.IsDir():
+		case errors.Is(err, fs.ErrNotExist): // a link to nothing
+			return nil
+		case err != nil:
+			return err
+		case info.IsDir(): // by a link: it is not walked, and git goes there
+			return errElsewhere
+		case !info.Mode().IsRegular():
 			return errNotRegular // a FIFO in place of a ref would hold git up for ever
+		case info.Size() == 0:
+			return nil
+		}
+		size += info.Size()
+		switch rel := strings.TrimPrefix(at, inTree(p)+"/"); {
+		case rel == "commondir", rel == "objects/info/alternates":
+			return errElsewhere
+		case rel == "shallow", rel == "info/grafts", strings.HasSuffix(rel, ".promisor"):
+			return errPartial
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	alternates, err := j.tree.read(path.Join(p, "objects/info/alternates"), 1<<20)
-	if errors.Is(err, fs.ErrNotExist) {
-		return size, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	for s := bufio.NewScanner(bytes.NewReader(alternates)); s.Scan(); {
-		// An absolute one is of the machine that was backed up, and would be
-		// looked for on this one.
-		if line := s.Text(); line != "" && (path.IsAbs(line) || strings.HasPrefix(line, `"`) || j.outside(path.Join(p, "objects"), line)) {
-			return 0, errLeadsOut
-		}
-	}
-	return size, nil
+	return size, err
 }
 
-// outside reports whether a relative alternate leads out of the tree.
-func (j *judge) outside(from, to string) bool {
-	_, err := j.tree.root.Stat(path.Join(inTree(from), to))
-	return err != nil && !errors.Is(err, fs.ErrNotExist)
+// wikis are the repositories beside those of the rows: whether one has a wiki is
+// in no row, and what came back of it must be whole.
+func (j *judge) wikis(ctx context.Context, repositories []*forgejoRepository) (out []*forgejoRepository) {
+	for _, r := range repositories {
+		w := &forgejoRepository{name: r.name + ".wiki", dir: strings.TrimSuffix(r.dir, ".git") + ".wiki.git", there: true}
+		err := j.tree.isDir(w.dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if w.trouble = err; err == nil {
+			w.size, w.trouble = j.contained(ctx, w.dir)
+		}
+		out = append(out, w)
+	}
+	return out
 }

@@ -40,6 +40,9 @@ func (f *Forgejo) lfs(ctx context.Context, j *judge, db *sql.DB) {
 	}
 	most := cmp.Or(f.MaxHashed, lfsHashed)
 	step := (count + most - 1) / most
+	if step > 1 {
+		wanted = fmt.Sprintf("each LFS object of the database below %.300q, with its size, and a sample of them with its hash", f.LFS)
+	}
 	rows, err := db.QueryContext(ctx, `SELECT DISTINCT oid, size FROM lfs_meta_object ORDER BY oid, size`)
 	if err != nil {
 		j.cannotTell(ForgejoLFS, wanted, sqliteError(ctx, err), "see whether this is the database of Forgejo")

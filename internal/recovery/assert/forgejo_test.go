@@ -53,6 +53,17 @@ func newForge(t testing.TB) *forge {
 	return f
 }
 
+// again is a forge of its own that is as f is, whose database must be closed.
+func (f *forge) again(t testing.TB) *forge {
+	t.Helper()
+	again := &forge{restoredRig: newRestored(t)}
+	if err := os.CopyFS(again.dir, os.DirFS(f.dir)); err != nil {
+		t.Fatal(err)
+	}
+	again.db = database(t, again.at(forgeDB))
+	return again
+}
+
 func (f *forge) exec(query string, args ...any) {
 	f.t.Helper()
 	if _, err := f.db.Exec(query, args...); err != nil {
@@ -114,6 +125,8 @@ func (f *forge) object(content string) string {
 func (f *forge) loose(at, id string) string { return f.at(at + "/objects/" + id[:2] + "/" + id[2:]) }
 
 func TestForgejo(t *testing.T) {
+	made := newForge(t)
+	made.db.Close()
 	with := func(change map[string]verdict.Verdict) map[string]verdict.Verdict {
 		want := map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, ForgejoRepositories: proven, ForgejoBranches: proven, ForgejoFsck: proven, ForgejoLFS: proven}
 		for id, v := range change {
@@ -150,12 +163,12 @@ func TestForgejo(t *testing.T) {
 		"objects on this machine, by an alternate": {spoil: func(t *testing.T, f *forge) {
 			f.moveObjects(t)
 			f.write(mainTest+"/objects/info/alternates", filepath.Join(f.work, "..", "live-objects")+"\n")
-		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"leads out"}},
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"objects or refs elsewhere"}},
 
 		"objects on this machine, by a relative alternate": {spoil: func(t *testing.T, f *forge) {
 			f.moveObjects(t)
 			f.write(mainTest+"/objects/info/alternates", strings.Repeat("../", 8)+"live-objects\n")
-		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"leads out"}},
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"objects or refs elsewhere"}},
 
 		"objects on this machine, by a link": {spoil: func(t *testing.T, f *forge) {
 			f.moveObjects(t)
@@ -179,6 +192,49 @@ func TestForgejo(t *testing.T) {
 		"an owner that is a way out": {spoil: func(t *testing.T, f *forge) {
 			f.exec(`INSERT INTO repository VALUES (9, 9, '../../../../etc', 'x', 'x', '', 'main', 0)`)
 		}, want: with(map[string]verdict.Verdict{ForgejoRepositories: disproven}), says: []string{"is not the name of a repository"}},
+		"objects on this machine, by a commondir": {spoil: func(t *testing.T, f *forge) {
+			live := filepath.Join(f.work, "..", "live.git")
+			os.Rename(f.at(mainTest), live)
+			f.write(mainTest+"/HEAD", "ref: refs/heads/main\n")
+			f.write(mainTest+"/commondir", live+"\n")
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"objects or refs elsewhere"}},
+		"objects on this machine, by two links": {spoil: func(t *testing.T, f *forge) {
+			f.moveObjects(t)
+			os.Rename(f.at(mainTest+"/objects"), f.at("/store"))
+			os.Remove(f.at("/store/pack"))
+			os.Symlink(filepath.Join(f.work, "..", "live-objects"), f.at("/store/pack"))
+			os.Symlink("../../../../../../store", f.at(mainTest+"/objects"))
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"objects or refs elsewhere"}},
+		"history cut off by a shallow file": {spoil: func(t *testing.T, f *forge) {
+			os.Remove(f.loose(mainTest, f.git(mainTest, "rev-parse", "tmp")))
+			f.exec(`DELETE FROM branch WHERE repo_id = 1 AND name = 'tmp'`)
+			f.git(mainTest, "update-ref", "-d", "refs/heads/tmp")
+			f.write(mainTest+"/shallow", f.git(mainTest, "rev-parse", "feature/cache")+"\n")
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"shallow or a partial copy"}},
+		"history cut off by a graft": {spoil: func(t *testing.T, f *forge) {
+			os.Remove(f.loose(mainTest, f.git(mainTest, "rev-parse", "tmp")))
+			f.exec(`DELETE FROM branch WHERE repo_id = 1 AND name = 'tmp'`)
+			f.git(mainTest, "update-ref", "-d", "refs/heads/tmp")
+			f.write(mainTest+"/info/grafts", f.git(mainTest, "rev-parse", "feature/cache")+"\n")
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"shallow or a partial copy"}},
+		"objects that somebody promised": {spoil: func(t *testing.T, f *forge) {
+			f.git(mainTest, "repack", "-adq")
+			packs, _ := filepath.Glob(f.at(mainTest + "/objects/pack/*.pack"))
+			f.write(mainTest+"/objects/pack/"+strings.TrimSuffix(filepath.Base(packs[0]), ".pack")+".promisor", "x\n")
+			f.git(mainTest, "config", "remote.origin.promisor", "true")
+		}, want: with(map[string]verdict.Verdict{ForgejoBranches: disproven, ForgejoFsck: disproven}), says: []string{"shallow or a partial copy"}},
+		"a wiki": {spoil: func(t *testing.T, f *forge) { f.repository(forgeGit + "/alice/site.wiki.git") },
+			want: with(nil), says: []string{"3 repositories"}},
+		"a wiki spoiled": {spoil: func(t *testing.T, f *forge) {
+			const wiki = forgeGit + "/alice/site.wiki.git"
+			f.repository(wiki)
+			os.Remove(f.loose(wiki, f.git(wiki, "rev-parse", "main^{tree}")))
+		}, want: with(map[string]verdict.Verdict{ForgejoFsck: disproven}), says: []string{`"Alice/site.wiki": exit code`}},
+		"a wiki that is a link out": {spoil: func(t *testing.T, f *forge) {
+			live := filepath.Join(f.work, "..", "wiki.git")
+			f.repository("/../wiki.git")
+			os.Symlink(live, f.at(forgeGit+"/alice/site.wiki.git"))
+		}, want: with(map[string]verdict.Verdict{ForgejoFsck: disproven}), says: []string{`"Alice/site.wiki" has a link that leads out`}},
 		"not empty, with nothing in it": {spoil: func(t *testing.T, f *forge) {
 			f.exec(`INSERT INTO repository VALUES (9, 9, 'bob', 'hollow', 'hollow', '', 'main', 0)`)
 			f.git(forgeGit+"/bob/hollow.git", "init", "--quiet", "--bare")
@@ -196,6 +252,14 @@ func TestForgejo(t *testing.T) {
 			os.WriteFile(odd, []byte("tree "+f.git(mainTest, "rev-parse", "main^{tree}")+"\nauthor a<a@example.org> 1 +0000\ncommitter a <a@example.org> 1 +0000\n\n"+marker+"\n"), 0o600) // an error
 			f.git(mainTest, "hash-object", "-w", "-t", "commit", "--literally", odd)
 		}, want: with(nil), says: []string{"2 objects are of an odd form"}},
+		"an odd object, and a broken one that nothing leads to": {spoil: func(t *testing.T, f *forge) {
+			odd := filepath.Join(f.work, "..", "odd")
+			os.WriteFile(odd, []byte("tree "+f.git(mainTest, "rev-parse", "main^{tree}")+"\nauthor a<a@example.org> 1 +0000\ncommitter a <a@example.org> 1 +0000\n\n"+marker+"\n"), 0o600)
+			f.git(mainTest, "hash-object", "-w", "-t", "commit", "--literally", odd)
+			broken := f.loose(mainTest, f.git(mainTest, "hash-object", "-w", odd))
+			os.Chmod(broken, 0o600)
+			flip(t, broken, 20)
+		}, want: with(map[string]verdict.Verdict{ForgejoFsck: disproven}), says: []string{`"Alice/site": exit code 1`}},
 		"values of another kind": {spoil: func(t *testing.T, f *forge) { f.exec(`UPDATE repository SET is_empty = ?`, marker) },
 			want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, ForgejoRepositories: unproven}, says: []string{"another kind than was asked for"}},
 		"a configuration that runs something": {spoil: func(t *testing.T, f *forge) {
@@ -227,6 +291,10 @@ func TestForgejo(t *testing.T) {
 		}, want: with(map[string]verdict.Verdict{ForgejoRepositories: disproven, ForgejoBranches: unproven, ForgejoFsck: unproven})},
 		"another database": {spoil: func(t *testing.T, f *forge) { f.exec(`DROP TABLE repository`) },
 			want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, ForgejoRepositories: unproven}},
+		"rows by a function that is not there": {spoil: func(t *testing.T, f *forge) {
+			f.exec(`DROP TABLE repository`)
+			f.exec(`CREATE VIEW repository AS SELECT 1 AS id, "` + marker + `"(1) AS owner_name, 'x' AS lower_name, 0 AS is_empty`)
+		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, ForgejoRepositories: unproven}, says: []string{"SQLite's error 1"}},
 		"no directory of repositories": {spoil: func(t *testing.T, f *forge) { os.RemoveAll(f.at(forgeGit)) },
 			want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, ForgejoRepositories: disproven}},
 
@@ -247,7 +315,7 @@ func TestForgejo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newForge(t)
+			f := made.again(t)
 			if tt.spoil != nil {
 				tt.spoil(t, f)
 			}
@@ -258,6 +326,20 @@ func TestForgejo(t *testing.T) {
 			}
 			expect(t, f.assert(Assertion{Forgejo: a}), tt.want, tt.says...)
 		})
+	}
+}
+
+// What git says of an object's form is set apart by its id only.
+func TestFsckForm(t *testing.T) {
+	l := &fsckLines{}
+	id := strings.Repeat("a", 40)
+	fmt.Fprintf(l, "error in commit %s: missingSpaceBeforeEmail: invalid author\nwarning in tree %s: zeroPaddedFilemode: x\nnotice: HEAD points to an unborn branch (main)\n", id, id)
+	if l.end(); l.formal != 2 || l.other != 0 {
+		t.Errorf("%+v", l)
+	}
+	fmt.Fprintf(l, "error in tree %s: broken links\nerror in commit %s: wrong object type in link\nmissing blob %s", id, id, id)
+	if l.end(); l.formal != 2 || l.other != 3 {
+		t.Errorf("%+v", l)
 	}
 }
 

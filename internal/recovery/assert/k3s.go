@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 )
 
 // K3s is a cluster that can be made again: the token, and the
@@ -59,18 +60,20 @@ func (k *K3s) validate(p *problems) {
 }
 
 func (k *K3s) judge(ctx context.Context, j *judge) {
-	k.token(j)
+	password := k.token(j)
 	switch {
 	case k.EtcdSnapshot != "":
-		k.etcd(ctx, j)
+		k.etcd(ctx, j, password)
 	case k.SQLite != "":
-		const wanted = "the datastore of the cluster"
-		before := len(j.made)
+		opened := false
 		j.withSQLite(ctx, k.SQLite, k.WAL, func(db *sql.DB) {
-			j.tables(ctx, db, K3sDatastore, map[string]int64{"kine": max(k.MinRows, 1)})
+			opened = true
+			if j.tables(ctx, db, K3sDatastore, map[string]int64{"kine": max(k.MinRows, 1)}) {
+				k.bootstrap(ctx, j, password, kine{db})
+			}
 		})
-		if made := j.made[before:]; len(made) > 0 && made[len(made)-1].ID != K3sDatastore {
-			j.cannotTell(K3sDatastore, wanted, errors.New("the database was not opened"), "see the check before this one")
+		if !opened {
+			j.cannotTell(K3sDatastore, "the datastore of the cluster", errors.New("the database was not opened"), "see the check before this one")
 		}
 	default:
 		j.cannotTell(K3sDatastore, "a datastore beside the token", errors.New("partial: the token alone recovers no cluster"),
@@ -80,45 +83,47 @@ func (k *K3s) judge(ctx context.Context, j *judge) {
 
 // k3sToken is the long form; the short one is a password that says nothing of
 // the cluster that it is for.
-var k3sToken = regexp.MustCompile(`^K10([0-9a-f]{64})::(?:([^:\s]+):(\S+)|([^:\s]+))$`)
+var k3sToken = regexp.MustCompile(`^K10([0-9a-f]{64})::[^:\s]+:(\S+)$`)
 
-func (k *K3s) token(j *judge) {
+// token returns the password in it, "" if there is none that can be used.
+func (k *K3s) token(j *judge) (password string) {
 	const wanted = "a token K10<hash>::<user>:<password> whose hash is that of the restored CA"
 	text, err := j.tree.read(k.Token, 4096)
 	if err != nil {
 		j.missing(K3sToken, wanted, k.Token, err)
-		return
+		return ""
 	}
 	m := k3sToken.FindSubmatch(bytes.TrimSpace(text))
 	if m == nil {
 		j.refuse(K3sToken, wanted, fmt.Sprintf("%d bytes of another form", len(text)), "back up server/token as K3s wrote it, and whole")
-		return
+		return ""
 	}
 	ca, err := j.tree.read(k.ServerCA, 1<<20)
 	if err != nil {
 		j.missing(K3sToken, wanted, k.ServerCA, err)
-		return
+		return ""
 	}
-	hashes, certificates := caHashes(ca)
-	if certificates == 0 {
+	hash, certificates := caHash(ca)
+	switch {
+	case certificates == 0:
 		j.refuse(K3sToken, wanted, fmt.Sprintf("%.300q, %d bytes without a certificate", k.ServerCA, len(ca)), "back up server/tls/server-ca.crt")
-		return
+		return ""
+	case hash != string(m[1]):
+		j.refuse(K3sToken, wanted, fmt.Sprintf("a token for sha256 %s, and a CA of sha256 %s", m[1], hash), "the token and the CA are of two clusters: see that both are backed up from the same server")
+		return ""
 	}
-	for _, h := range hashes {
-		if h == string(m[1]) {
-			j.prove(K3sToken, wanted, "sha256 "+h)
-			return
-		}
-	}
-	j.refuse(K3sToken, wanted, fmt.Sprintf("a token for sha256 %s, and a CA of sha256 %s", m[1], hashes[0]), "the token and the CA are of two clusters: see that both are backed up from the same server")
+	j.prove(K3sToken, wanted, "sha256 "+hash)
+	return string(m[2])
 }
 
-// caHashes are the hashes that K3s may have put into a token for a CA: of a
-// single certificate the file's as it is, of a bundle with a CA of one's own
-// the root's in DER.
-func caHashes(bundle []byte) (hashes []string, certificates int) {
-	sum := sha256.Sum256(bundle)
-	hashes = append(hashes, hex.EncodeToString(sum[:]))
+// caHash is the hash that K3s puts into a token for a CA: of a single
+// certificate the file's as it is, of a bundle that of the root of its first
+// certificate, in DER (pkg/clientaccess/token.go). Another root in the bundle, as
+// a rotation leaves one, has no say.
+func caHash(bundle []byte) (hash string, certificates int) {
+	var first *x509.Certificate
+	var at time.Time
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	for rest := bundle; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
@@ -128,13 +133,24 @@ func caHashes(bundle []byte) (hashes []string, certificates int) {
 		if block.Type != "CERTIFICATE" || err != nil {
 			continue
 		}
-		if certificates++; bytes.Equal(cert.RawIssuer, cert.RawSubject) {
-			sum := sha256.Sum256(cert.Raw)
-			hashes = append(hashes, hex.EncodeToString(sum[:]))
+		if certificates++; cert.NotBefore.After(at) {
+			at = cert.NotBefore // a CA that has expired since is still this one
+		}
+		switch {
+		case first == nil:
+			first = cert
+		case len(cert.AuthorityKeyId) == 0, bytes.Equal(cert.AuthorityKeyId, cert.SubjectKeyId):
+			roots.AddCert(cert)
+		default:
+			between.AddCert(cert)
 		}
 	}
-	if certificates == 1 {
-		hashes = hashes[:1]
+	what := bundle
+	if certificates > 1 {
+		if chains, err := first.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at}); err == nil {
+			what = chains[0][len(chains[0])-1].Raw
+		}
 	}
-	return hashes, certificates
+	sum := sha256.Sum256(what)
+	return hex.EncodeToString(sum[:]), certificates
 }

@@ -24,7 +24,7 @@ const etcdRestoreTime = 30 * time.Minute
 
 // etcd holds a snapshot against its own hash, makes a data directory of it and
 // asks a real etcd what is in it.
-func (k *K3s) etcd(ctx context.Context, j *judge) {
+func (k *K3s) etcd(ctx context.Context, j *judge, password string) {
 	const wanted = "an etcd snapshot that is what its hash says"
 	p, err := newestSnapshot(j.tree, k.EtcdSnapshot)
 	if err != nil {
@@ -50,7 +50,7 @@ func (k *K3s) etcd(ctx context.Context, j *judge) {
 		return
 	}
 	j.prove(K3sSnapshotHash, wanted, fmt.Sprintf("%.300q, %d bytes", p, size))
-	k.serve(ctx, j, local)
+	k.serve(ctx, j, local, password)
 }
 
 func (k *K3s) noDatastore(j *judge) {
@@ -58,7 +58,7 @@ func (k *K3s) noDatastore(j *judge) {
 }
 
 // serve restores the snapshot into a data directory and reads it through etcd.
-func (k *K3s) serve(ctx context.Context, j *judge, snapshot string) {
+func (k *K3s) serve(ctx context.Context, j *judge, snapshot, password string) {
 	const wanted = "the snapshot to become a datastore"
 	const install = "install etcd and etcdutl on the runner: both are in etcd's release; or scripts/tools/install etcd builds them"
 	etcd, err := j.find(j.tools.Etcd, "etcd")
@@ -84,6 +84,11 @@ func (k *K3s) serve(ctx context.Context, j *judge, snapshot string) {
 		j.cannotTell(K3sDatastore, wanted, quiet(ctx, err), "see the free space")
 		return
 	}
+	// An etcd makes what it does not find, and answers as well.
+	if info, err := os.Stat(filepath.Join(data, "member/snap/db")); err != nil || info.Size() == 0 {
+		j.cannotTell(K3sDatastore, wanted, errors.New("etcdutl left no database, with exit code 0"), "see which etcdutl that is")
+		return
+	}
 	server, err := startEtcd(ctx, etcd, data, j)
 	if err != nil {
 		j.cannotTell(K3sDatastore, wanted, deadlineOf(ctx, err), "try etcd on the restored snapshot by hand")
@@ -97,6 +102,7 @@ func (k *K3s) serve(ctx context.Context, j *judge, snapshot string) {
 	}
 	j.prove(K3sDatastore, wanted, "an etcd that answers")
 	k.keys(ctx, j, server, revision, keys)
+	k.bootstrap(ctx, j, password, server)
 }
 
 func (k *K3s) keys(ctx context.Context, j *judge, server *etcdServer, revision, keys int64) {

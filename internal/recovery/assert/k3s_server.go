@@ -9,9 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -29,8 +27,6 @@ const (
 	etcdSocket = "localhost:1"
 	// etcdStart is how long it may take until it answers.
 	etcdStart = 2 * time.Minute
-	// socketPath is the longest path of a socket on macOS, with its NUL.
-	socketPath = 104
 )
 
 func etcdEnviron(j *judge) []string {
@@ -41,38 +37,49 @@ func etcdEnviron(j *judge) []string {
 type etcdServer struct {
 	cmd     *exec.Cmd
 	ended   chan struct{}
-	sockets string
+	sockets *sockets
 	client  *http.Client
 }
 
-// startEtcd starts etcd and waits until it answers. It stays in this process'
-// group, so that what ends a cancelled step ends it too.
+// sockets is a directory of nobody else's for etcd's sockets.
+type sockets struct {
+	dir    string
+	client string // the path by which we reach the one for clients
+	remove func()
+}
+
+// startEtcd starts etcd and waits until it answers. It ends with this process,
+// however that ends.
 func startEtcd(ctx context.Context, program, data string, j *judge) (*etcdServer, error) {
-	sockets, err := os.MkdirTemp(j.temp, "s-")
-	if err == nil && len(filepath.Join(sockets, etcdSocket)) >= socketPath {
-		sockets, err = os.MkdirTemp("", "etcd-") // 0700, and for sockets only
-	}
+	at, err := newSockets(j.temp)
 	if err != nil {
 		return nil, err
 	}
-	s := &etcdServer{ended: make(chan struct{}), sockets: sockets}
+	s := &etcdServer{ended: make(chan struct{}), sockets: at}
 	s.cmd = exec.Command(program, "--name", etcdMember, "--data-dir", data,
 		"--listen-client-urls", etcdClient, "--advertise-client-urls", etcdClient,
 		"--listen-peer-urls", etcdPeer, "--initial-advertise-peer-urls", etcdPeer, "--initial-cluster", etcdMember+"="+etcdPeer,
-		"--log-level", "error")
-	s.cmd.Dir, s.cmd.Env = sockets, etcdEnviron(j) // its output goes to /dev/null
-	if err := s.cmd.Start(); err != nil {
-		os.RemoveAll(sockets)
+		"--unsafe-no-fsync", "--log-level", "error") // it is thrown away afterwards
+	s.cmd.Dir, s.cmd.Env = at.dir, etcdEnviron(j) // its output goes to /dev/null
+	end, err := tether(s.cmd)
+	if err == nil {
+		if err = s.cmd.Start(); err != nil {
+			end()
+		}
+	}
+	if err != nil {
+		at.remove()
 		return nil, err
 	}
 	go func() {
 		_ = s.cmd.Wait()
+		end()
 		close(s.ended)
 	}()
 	s.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(sockets, etcdSocket))
+			return (&net.Dialer{}).DialContext(ctx, "unix", at.client)
 		},
 	}}
 	if err := s.ready(ctx); err != nil {
@@ -108,20 +115,43 @@ func (s *etcdServer) stop() {
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 	}
-	os.RemoveAll(s.sockets)
+	s.sockets.remove()
 }
 
 // count asks for the revision and for how many keys there are: all of them, or
-// the one that is named. No value leaves etcd.
+// the one that is named.
 func (s *etcdServer) count(ctx context.Context, key string) (revision, keys int64, err error) {
-	question := struct {
-		Key       []byte `json:"key"`
-		RangeEnd  []byte `json:"range_end,omitempty"`
-		CountOnly bool   `json:"count_only"`
-	}{Key: []byte(key), CountOnly: true}
 	if key == "" { // from the first to the last
-		question.Key, question.RangeEnd = []byte{0}, []byte{0}
+		return s.ask(ctx, etcdRange{Key: []byte{0}, End: []byte{0}, CountOnly: true}, nil)
 	}
+	return s.ask(ctx, etcdRange{Key: []byte(key), CountOnly: true}, nil)
+}
+
+func (s *etcdServer) bootstraps(ctx context.Context) (int64, error) {
+	_, n, err := s.ask(ctx, etcdRange{Key: []byte(bootstrapPrefix), End: []byte(bootstrapEnd), CountOnly: true}, nil)
+	return n, err
+}
+
+// value is the one value that leaves etcd, and it goes no further than to its
+// key.
+func (s *etcdServer) value(ctx context.Context, key string) (value []byte, err error) {
+	_, _, err = s.ask(ctx, etcdRange{Key: []byte(key)}, &value)
+	return value, err
+}
+
+// etcdRange is a question for keys.
+type etcdRange struct {
+	Key       []byte `json:"key"`
+	End       []byte `json:"range_end,omitempty"`
+	CountOnly bool   `json:"count_only"`
+}
+
+// maxAnswer is more than etcd lets a request have.
+const maxAnswer = 16 << 20
+
+// ask puts a question, and the value of the first key into value if there is
+// one.
+func (s *etcdServer) ask(ctx context.Context, question etcdRange, value *[]byte) (revision, keys int64, err error) {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return 0, 0, err
@@ -143,15 +173,23 @@ func (s *etcdServer) count(ctx context.Context, key string) (revision, keys int6
 			Revision string `json:"revision"`
 		} `json:"header"`
 		Count string `json:"count"` // not there for 0
+		KVs   []struct {
+			Value []byte `json:"value"`
+		} `json:"kvs"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil {
-		return 0, 0, errors.New("etcd's answer is not what it should be")
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return 0, 0, errEtcdAnswer
 	}
 	if revision, err = strconv.ParseInt(answer.Header.Revision, 10, 64); err == nil && answer.Count != "" {
 		keys, err = strconv.ParseInt(answer.Count, 10, 64)
 	}
 	if err != nil {
-		return 0, 0, errors.New("etcd's answer is not what it should be")
+		return 0, 0, errEtcdAnswer
+	}
+	if value != nil && len(answer.KVs) > 0 {
+		*value = append([]byte{}, answer.KVs[0].Value...)
 	}
 	return revision, keys, nil
 }
+
+var errEtcdAnswer = errors.New("etcd's answer is not what it should be")

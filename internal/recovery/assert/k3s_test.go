@@ -1,27 +1,24 @@
 package assert
 
 import (
-	"archive/zip"
-	"bytes"
-	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ed25519"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/verdict"
 )
 
@@ -98,6 +95,25 @@ func TestK3sToken(t *testing.T) {
 			r.write(k3sCAPath, asPEM(signed, root))
 			r.write(k3sTokenPath, fmt.Sprintf("K10%x::server:%s\n", sha256.Sum256(root), marker))
 		}, proven, "sha256"},
+		"a bundle that still has another cluster's root": {func(t *testing.T, r *restoredRig) {
+			root, signed := authority(t)
+			other, _ := authority(t)
+			r.write(k3sCAPath, asPEM(signed, root, other))
+			r.write(k3sTokenPath, fmt.Sprintf("K10%x::server:%s\n", sha256.Sum256(other), marker))
+		}, disproven, "two clusters"},
+		"the bundle as a file": {func(t *testing.T, r *restoredRig) {
+			root, signed := authority(t)
+			r.write(k3sCAPath, asPEM(signed, root))
+			r.write(k3sTokenPath, fmt.Sprintf("K10%x::server:%s\n", sha256.Sum256([]byte(asPEM(signed, root))), marker))
+		}, disproven, "two clusters"},
+		"a token that is far too long": {func(t *testing.T, r *restoredRig) {
+			root, _ := authority(t)
+			r.write(k3sCAPath, asPEM(root))
+			r.write(k3sTokenPath, fmt.Sprintf("K10%x::server:%s", sha256.Sum256([]byte(asPEM(root))), strings.Repeat("x", 5000)))
+		}, unproven, "more than the 4096"},
+		"a token for joining": {func(t *testing.T, r *restoredRig) {
+			r.write(k3sTokenPath, "K10"+strings.Repeat("a", 64)+"::abcdef.0123456789abcdef")
+		}, disproven, "another form"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := cluster(t)
@@ -111,157 +127,94 @@ func TestK3sToken(t *testing.T) {
 	}
 }
 
-func TestK3sSQLite(t *testing.T) {
-	for name, tt := range map[string]struct {
-		statements []string
-		min        int64
-		want       map[string]verdict.Verdict
-	}{
-		"whole":         {[]string{`CREATE TABLE kine (id INTEGER, value TEXT)`, `INSERT INTO kine VALUES (1, '` + marker + `'), (2, '')`}, 2, map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: proven}},
-		"too few rows":  {[]string{`CREATE TABLE kine (id INTEGER, value TEXT)`, `INSERT INTO kine VALUES (1, '` + marker + `')`}, 2, map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: disproven}},
-		"no row":        {[]string{`CREATE TABLE kine (id INTEGER, value TEXT)`}, 0, map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: disproven}},
-		"another table": {[]string{`CREATE TABLE x (id INTEGER, value TEXT)`}, 0, map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: disproven}},
-		"no database":   {nil, 0, map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: disproven, K3sDatastore: unproven}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := cluster(t)
-			if tt.statements != nil {
-				database(t, r.at(k3sState), tt.statements...).Close()
-			}
-			expect(t, r.assert(Assertion{K3s: &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, SQLite: k3sState, MinRows: tt.min}}), tt.want)
-		})
-	}
+// bootstrapKey is the name under which K3s keeps what a password seals.
+func bootstrapKey(password string) string {
+	sum := sha256.Sum256([]byte(password))
+	return fmt.Sprintf("/bootstrap/%x", sum[:6])
 }
 
-// snapshot runs a real etcd, puts keys into it and takes a snapshot as etcdctl
-// does, over the server's own call for it. It returns the database too, as a
-// copy of a stopped server would have it.
-func snapshot(t testing.TB, keys ...string) (snapshot, database []byte) {
+// sealed is a value as K3s seals it.
+func sealed(t testing.TB, password, text string) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	s, err := startEtcd(context.Background(), realtools.Path(t, "etcd"), filepath.Join(dir, "data"), &judge{temp: dir, tools: Tools{Env: os.Environ()}})
+	key, err := pbkdf2.Key(sha1.New, password, []byte("0123456789abcdef"), 4096, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped := false
-	defer func() {
-		if !stopped {
-			s.stop()
-		}
-	}()
-	call := func(at string, question any) io.ReadCloser {
-		t.Helper()
-		body, err := json.Marshal(question)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := s.client.Post("http://etcd"+at, "application/json", bytes.NewReader(body))
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %v %v", at, err, resp)
-		}
-		return resp.Body
-	}
-	for _, key := range keys {
-		call("/v3/kv/put", map[string][]byte{"key": []byte(key), "value": []byte(marker)}).Close()
-	}
-	body := call("/v3/maintenance/snapshot", struct{}{})
-	defer body.Close()
-	for d := json.NewDecoder(body); ; {
-		var part struct {
-			Result struct {
-				Blob []byte `json:"blob"`
-			} `json:"result"`
-		}
-		if err := d.Decode(&part); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		snapshot = append(snapshot, part.Result.Blob...)
-	}
-	s.stop()
-	stopped = true
-	if database, err = os.ReadFile(filepath.Join(dir, "data/member/snap/db")); err != nil {
+	block, err := aes.NewCipher(key)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return snapshot, database
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, gcm.NonceSize())
+	rand.Read(nonce)
+	return []byte("0123456789abcdef:" + base64.StdEncoding.EncodeToString(gcm.Seal(nonce, nonce, []byte(text), nil)))
 }
 
-func TestK3sEtcd(t *testing.T) {
-	keys := []string{"/registry/namespaces/kube-system", "/registry/namespaces/default", "/bootstrap/abc"}
-	whole, live := snapshot(t, keys...)
-	older, _ := snapshot(t, keys[:1]...)
-	all := map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: proven, K3sSnapshotKeys: proven}
-	damaged := map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: disproven, K3sDatastore: unproven}
-	short := map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: proven, K3sSnapshotKeys: disproven}
-	const p = k3sSnapshots + "/etcd-snapshot-edge-1-1700000000"
+func TestK3sSQLite(t *testing.T) {
+	with := func(datastore, bootstrap verdict.Verdict) map[string]verdict.Verdict {
+		want := map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: datastore, K3sBootstrap: bootstrap}
+		if bootstrap == "" {
+			delete(want, K3sBootstrap)
+		}
+		return want
+	}
+	type row struct {
+		name    string
+		deleted int
+		value   []byte
+	}
+	mine := bootstrapKey(marker)
 	for name, tt := range map[string]struct {
-		spoil  func(t *testing.T, r *restoredRig)
-		change func(*K3s)
-		want   map[string]verdict.Verdict
-		says   []string
+		rows []row
+		min  int64
+		want map[string]verdict.Verdict
+		says string
 	}{
-		"whole":                       {want: all, says: []string{"revision 4, 3 keys"}},
-		"a key is missing":            {change: func(k *K3s) { k.RequiredKeys = append(k.RequiredKeys, "/registry/secrets/x") }, want: short, says: []string{`"/registry/secrets/x" is missing`}},
-		"a part of a key":             {change: func(k *K3s) { k.RequiredKeys = []string{"/registry/namespaces"} }, want: short},
-		"too few keys":                {change: func(k *K3s) { k.MinKeys = 4 }, want: short},
-		"an old revision":             {change: func(k *K3s) { k.MinRevision = 5 }, want: short},
-		"a byte of it":                {spoil: func(t *testing.T, r *restoredRig) { flip(t, r.at(p), 5000) }, want: damaged, says: []string{"another hash"}},
-		"cut off":                     {spoil: func(t *testing.T, r *restoredRig) { os.Truncate(r.at(p), int64(len(whole)-512)) }, want: damaged, says: []string{"another hash"}},
-		"a copy of the live database": {spoil: func(t *testing.T, r *restoredRig) { r.write(p, string(live)) }, want: damaged, says: []string{"without the hash"}},
-		"empty":                       {spoil: func(t *testing.T, r *restoredRig) { r.write(p, "") }, want: damaged, says: []string{"without the hash"}},
-		"a hash of nothing that is one": {spoil: func(t *testing.T, r *restoredRig) {
-			noise := bytes.Repeat([]byte(marker), 512)
-			sum := sha256.Sum256(noise)
-			r.write(p, string(noise)+string(sum[:]))
-		}, want: map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: disproven}, says: []string{"etcdutl ended with exit code"}},
-		"no snapshot": {spoil: func(t *testing.T, r *restoredRig) { os.Remove(r.at(p)) }, want: damaged, says: []string{"did not come back"}},
-		"the newest of a directory": {spoil: func(t *testing.T, r *restoredRig) {
-			old := strings.Replace(p, "17", "16", 1)
-			r.write(old, string(older))
-			os.Chtimes(r.at(old), time.Unix(1600000000, 0), time.Unix(1600000000, 0))
-		}, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: all, says: []string{"etcd-snapshot-edge-1-1700000000"}},
-		"an older one of a directory is newer by its time": {spoil: func(t *testing.T, r *restoredRig) {
-			r.write(p+"-z", string(older))
-			os.Chtimes(r.at(p), time.Unix(1600000000, 0), time.Unix(1600000000, 0))
-		}, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: short},
-		"an empty directory": {spoil: func(t *testing.T, r *restoredRig) { os.Remove(r.at(p)) }, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: damaged, says: []string{"did not come back"}},
-		"compressed": {spoil: func(t *testing.T, r *restoredRig) {
-			os.Remove(r.at(p))
-			f, err := os.Create(r.at(p + ".zip"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			z := zip.NewWriter(f)
-			w, _ := z.Create("etcd-snapshot")
-			w.Write(whole)
-			z.Close()
-			f.Close()
-		}, change: func(k *K3s) { k.EtcdSnapshot = p + ".zip" }, want: all},
-		"a link out": {spoil: func(t *testing.T, r *restoredRig) {
-			os.Rename(r.at(p), filepath.Join(r.dir, "../live"))
-			os.Symlink(filepath.Join(r.dir, "../live"), r.at(p))
-		}, want: damaged, says: []string{"leads out"}},
-		"no etcd":    {spoil: func(t *testing.T, r *restoredRig) { r.tools.Etcd = "/nonexistent/etcd" }, want: map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: unproven}, says: []string{"install etcd"}},
-		"no etcdutl": {spoil: func(t *testing.T, r *restoredRig) { r.tools.Etcdutl = "/nonexistent/etcdutl" }, want: map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: unproven}, says: []string{"install etcd"}},
-		"an etcd that ends": {spoil: func(t *testing.T, r *restoredRig) { r.tools.Etcd = realtools.Path(t, "false") },
-			want: map[string]verdict.Verdict{K3sToken: proven, K3sSnapshotHash: proven, K3sDatastore: unproven}, says: []string{"ended at once"}},
-		"etcd's variables of a job": {spoil: func(t *testing.T, r *restoredRig) {
-			r.tools.Env = append(r.tools.Env, "ETCD_LISTEN_METRICS_URLS=nonsense", "ETCD_FORCE_NEW_CLUSTER=nonsense")
-		}, want: all},
+		"whole":                    {[]row{{"/registry/a", 0, []byte(marker)}, {mine, 0, sealed(t, marker, "{}")}}, 2, with(proven, proven), "opened, 2 bytes"},
+		"too few rows":             {[]row{{mine, 0, sealed(t, marker, "{}")}}, 2, with(disproven, ""), ""},
+		"no row":                   {[]row{}, 0, with(disproven, ""), ""},
+		"another cluster's":        {[]row{{bootstrapKey("x"), 0, sealed(t, "x", "{}")}}, 0, with(proven, disproven), "1 other tokens"},
+		"no cluster's":             {[]row{{"/registry/a", 0, nil}}, 0, with(proven, unproven), "no such keys"},
+		"a later one that is gone": {[]row{{mine, 0, sealed(t, marker, "{}")}, {mine, 1, sealed(t, marker, "{}")}}, 0, with(proven, disproven), "1 other tokens"},
+		"a later one that is none": {[]row{{mine, 0, sealed(t, marker, "{}")}, {mine, 0, []byte(marker)}}, 0, with(proven, disproven), "does not open"},
+		"a placeholder":            {[]row{{mine, 0, nil}}, 0, with(proven, disproven), "does not open"},
+		"sealed by another":        {[]row{{mine, 0, sealed(t, "x", "{}")}}, 0, with(proven, disproven), "does not open"},
+		"sealed nothing":           {[]row{{mine, 0, sealed(t, marker, "")}}, 0, with(proven, disproven), "does not open"},
+		"another table":            {nil, 0, with(disproven, ""), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := cluster(t)
-			r.write(p, string(whole))
-			if tt.spoil != nil {
-				tt.spoil(t, r)
+			db := database(t, r.at(k3sState), `CREATE TABLE other (id INTEGER)`)
+			if tt.rows != nil {
+				db = database(t, r.at(k3sState), `CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, deleted INTEGER, value BLOB)`)
 			}
-			k := &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, EtcdSnapshot: p, MinRevision: 4, MinKeys: 3, RequiredKeys: keys[:2]}
-			if tt.change != nil {
-				tt.change(k)
+			for _, row := range tt.rows {
+				if _, err := db.Exec(`INSERT INTO kine (name, deleted, value) VALUES (?, ?, ?)`, row.name, row.deleted, row.value); err != nil {
+					t.Fatal(err)
+				}
 			}
-			expect(t, r.assert(Assertion{K3s: k}), tt.want, tt.says...)
+			db.Close()
+			expect(t, r.assert(Assertion{K3s: &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, SQLite: k3sState, MinRows: tt.min}}), tt.want, tt.says)
 		})
 	}
+}
+
+func TestK3sWithoutItsDatabase(t *testing.T) {
+	r := cluster(t)
+	expect(t, r.assert(Assertion{K3s: &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, SQLite: k3sState}}),
+		map[string]verdict.Verdict{K3sToken: proven, SQLiteFile: disproven, K3sDatastore: unproven})
+	// A token that fits nothing opens nothing either.
+	r = cluster(t)
+	r.write(k3sTokenPath, marker)
+	db := database(t, r.at(k3sState), `CREATE TABLE kine (id INTEGER, name TEXT, deleted INTEGER, value BLOB)`)
+	if _, err := db.Exec(`INSERT INTO kine VALUES (1, ?, 0, ?)`, bootstrapKey(""), sealed(t, "", "{}")); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	expect(t, r.assert(Assertion{K3s: &K3s{Token: k3sTokenPath, ServerCA: k3sCAPath, SQLite: k3sState}}),
+		map[string]verdict.Verdict{K3sToken: disproven, SQLiteFile: proven, SQLiteIntegrity: proven, K3sDatastore: proven, K3sBootstrap: unproven})
 }

@@ -45,7 +45,7 @@ func Parse(data []byte) ([]Assertion, error) {
 	if len(doc.Assertions) == 0 {
 		return nil, wrongAssertion("", "at least one assertion", "none")
 	}
-	var errs []error
+	errs := blanks(data)
 	names := map[string]bool{}
 	for i := range doc.Assertions {
 		a := &doc.Assertions[i]
@@ -105,6 +105,35 @@ func All(data []byte, environ []string, logf func(format string, args ...any)) f
 		}
 		return checks
 	}
+}
+
+// blanks are the fields that are there without a value. A field that was left
+// out asks nothing; one that a template left empty was meant to ask something.
+func blanks(data []byte) (errs []error) {
+	var doc yaml.Node
+	if err := yaml.Load(data, &doc); err != nil {
+		return []error{wrongAssertion("", "one YAML document", fmt.Sprintf("%.600q", err.Error()))}
+	}
+	var walk func(n *yaml.Node, field string)
+	walk = func(n *yaml.Node, field string) {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		switch {
+		case n.Tag == "!!null", n.Kind == yaml.ScalarNode && n.Value == "" && field != "equals" && field != "argv", field != "" && field != "assertions" && n.Kind != yaml.ScalarNode && len(n.Content) == 0:
+			errs = append(errs, wrongAssertion("", fmt.Sprintf("a value for each field that is there; leave %.100q out if it asks nothing", field), fmt.Sprintf("nothing in line %d", n.Line)))
+		case n.Kind == yaml.MappingNode:
+			for i := 1; i < len(n.Content); i += 2 {
+				walk(n.Content[i], n.Content[i-1].Value)
+			}
+		default:
+			for _, inner := range n.Content {
+				walk(inner, field)
+			}
+		}
+	}
+	walk(&doc, "")
+	return errs
 }
 
 func wrongAssertion(name, wanted, got string) error {

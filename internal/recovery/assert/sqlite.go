@@ -49,10 +49,15 @@ func (s *SQLite) judge(ctx context.Context, j *judge) {
 	j.withSQLite(ctx, s.Path, s.WAL, func(db *sql.DB) { j.tables(ctx, db, SQLiteTables, s.Tables) })
 }
 
+// realTable is a table that stores its rows. A virtual one has no pages: its rows
+// are made by a program, and nobody backed them up. SQLite's own tables say
+// nothing of what the database is for.
+const realTable = `type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`
+
 // tables holds the tables of a database against the floors on their rows.
 // Without any floor there must be at least one table: a database that was just
-// made passes every other check.
-func (j *judge) tables(ctx context.Context, db *sql.DB, id string, floors map[string]int64) {
+// made passes every other check. It reports whether it was proven.
+func (j *judge) tables(ctx context.Context, db *sql.DB, id string, floors map[string]int64) bool {
 	var asked []string
 	for _, name := range slices.Sorted(maps.Keys(floors)) {
 		asked = append(asked, fmt.Sprintf("%.100q (%d)", name, floors[name]))
@@ -61,28 +66,27 @@ func (j *judge) tables(ctx context.Context, db *sql.DB, id string, floors map[st
 	if len(asked) == 0 {
 		wanted = "at least one table"
 	}
-	fail := func(err error) {
+	fail := func(err error) bool {
 		j.cannotTell(id, wanted, sqliteError(ctx, err), "look at the restored database with the sqlite3 shell")
+		return false
 	}
 	var count int64
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table'`).Scan(&count); err != nil {
-		fail(err)
-		return
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE `+realTable).Scan(&count); err != nil {
+		return fail(err)
 	}
 	if count == 0 {
 		j.refuse(id, wanted, "none: the database is empty", "see the step that makes the copy: a failed .backup leaves an empty database")
-		return
+		return false
 	}
 	if len(asked) == 0 {
 		j.prove(id, wanted, fmt.Sprintf("%d tables", count))
-		return
+		return true
 	}
 	var found, wrong []string
 	for _, name := range slices.Sorted(maps.Keys(floors)) {
 		var there int
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?`, name).Scan(&there); err != nil {
-			fail(err)
-			return
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE `+realTable+` AND name = ?`, name).Scan(&there); err != nil {
+			return fail(err)
 		}
 		if there == 0 {
 			wrong = append(wrong, fmt.Sprintf("%.100q is missing", name))
@@ -90,8 +94,7 @@ func (j *judge) tables(ctx context.Context, db *sql.DB, id string, floors map[st
 		}
 		var rows int64
 		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM "`+strings.ReplaceAll(name, `"`, `""`)+`"`).Scan(&rows); err != nil {
-			fail(err)
-			return
+			return fail(err)
 		}
 		if found = append(found, fmt.Sprintf("%.100q has %d", name, rows)); rows < floors[name] {
 			wrong = append(wrong, fmt.Sprintf("%.100q has %d rows", name, rows))
@@ -99,9 +102,10 @@ func (j *judge) tables(ctx context.Context, db *sql.DB, id string, floors map[st
 	}
 	if len(wrong) > 0 {
 		j.refuse(id, wanted, strings.Join(wrong, ", "), "see when the rows were lost: assert older snapshots by snapshot_id")
-		return
+		return false
 	}
 	j.prove(id, wanted, strings.Join(found, ", "))
+	return true
 }
 
 // integrity runs SQLite's own check. What it says may quote the schema, so it is

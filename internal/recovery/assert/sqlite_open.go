@@ -39,9 +39,10 @@ func (j *judge) withSQLite(ctx context.Context, p, wal string, use func(*sql.DB)
 	if !ok {
 		return
 	}
-	p, err := j.tree.resolved(p)
+	named := p
+	p, err := j.tree.resolved(named)
 	if err != nil {
-		j.missing(SQLiteFile, "a database that can be opened", p, err)
+		j.missing(SQLiteFile, "a database that can be opened", named, err)
 		return
 	}
 	log, err := j.tree.size(p + "-wal")
@@ -52,6 +53,9 @@ func (j *judge) withSQLite(ctx context.Context, p, wal string, use func(*sql.DB)
 	journal, err := j.tree.size(p + "-journal")
 	if err != nil {
 		j.missing(SQLiteFile, "a rollback journal that is a file, or none", p+"-journal", err)
+		return
+	}
+	if journal > 0 && !j.journalAlone(p) {
 		return
 	}
 	committed := -1 // frames in the log, up to the last commit
@@ -116,6 +120,36 @@ func (j *judge) sqliteHeader(p string) (h sqliteHeader, ok bool) {
 	}
 	j.prove(SQLiteFile, wanted, got)
 	return h, true
+}
+
+// journalMagic ends a journal that names a second one (pager.c, writeSuperJournal).
+const journalMagic = 0xd9d505f920a163d7
+
+// journalAlone reports whether a rollback journal is of this database only. One
+// of a transaction over several databases names a file of the machine that was
+// backed up: SQLite looks for it on this one, decides by it whether to roll back,
+// and removes it afterwards.
+func (j *judge) journalAlone(p string) bool {
+	const wanted = "a rollback journal of this database alone, or none"
+	f, info, err := j.tree.open(p + "-journal")
+	if err != nil {
+		j.missing(SQLiteFile, wanted, p+"-journal", err)
+		return false
+	}
+	defer f.Close()
+	end := make([]byte, 8)
+	if info.Size() < int64(len(end)) {
+		return true
+	}
+	if _, err := f.ReadAt(end, info.Size()-int64(len(end))); err != nil {
+		j.missing(SQLiteFile, wanted, p+"-journal", err)
+		return false
+	}
+	if binary.BigEndian.Uint64(end) == journalMagic {
+		j.cannotTell(SQLiteFile, wanted, errors.New("one of a transaction over several databases, which names a file of the machine that was backed up"), "copy a live database with sqlite3 .backup or VACUUM INTO, and back that up")
+		return false
+	}
+	return true
 }
 
 // walBelongs reads the frame headers of a write-ahead log and returns how many

@@ -63,6 +63,16 @@ func TestSQLite(t *testing.T) {
 			os.Remove(at)
 			database(t, at, `CREATE TABLE x (y)`, `DROP TABLE x`).Close()
 		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, SQLiteTables: disproven}, says: []string{"the database is empty"}},
+		"only SQLite's own tables": {make: func(t *testing.T, r *restoredRig, at string) {
+			os.Remove(at)
+			database(t, at, `CREATE TABLE x (y INTEGER PRIMARY KEY AUTOINCREMENT)`, `INSERT INTO x VALUES (1)`, `DROP TABLE x`, `CREATE VIEW v AS SELECT 1`).Close()
+		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, SQLiteTables: disproven}, says: []string{"the database is empty"}},
+		"a table that makes its rows": {make: func(t *testing.T, r *restoredRig, at string) {
+			database(t, at, `CREATE VIRTUAL TABLE user USING fts5(x, content='note', content_rowid='id')`).Close()
+		}, tables: map[string]int64{"user": 1}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, SQLiteTables: disproven}, says: []string{`"user" is missing`}},
+		"a view of that name": {make: func(t *testing.T, r *restoredRig, at string) {
+			database(t, at, `CREATE VIEW user AS SELECT * FROM note`).Close()
+		}, tables: map[string]int64{"user": 1}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteIntegrity: proven, SQLiteTables: disproven}, says: []string{`"user" is missing`}},
 		"a link out of the tree": {make: func(t *testing.T, r *restoredRig, at string) {
 			outside := filepath.Join(r.work, "..", "live.db")
 			os.Rename(at, outside)
@@ -119,12 +129,13 @@ func TestSQLite(t *testing.T) {
 			os.Remove(at)
 			live(t, at)
 			r.write(p+"-wal", marker)
-		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteWAL: disproven}},
+		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteWAL: disproven}, says: []string{"without a log's header"}},
 		"a log that leads out": {make: func(t *testing.T, r *restoredRig, at string) { os.Symlink("/etc/passwd", at+"-wal") },
 			want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteWAL: disproven}, says: []string{"leads out"}},
 		"a hot journal is rolled back": {make: func(t *testing.T, r *restoredRig, at string) { os.Remove(at); hotJournal(t, at) }, tables: map[string]int64{"note": 500}, want: whole, says: []string{`"note" has 500`}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRestored(t)
 			notes(t, r.at(p))
 			if tt.make != nil {
@@ -172,6 +183,36 @@ func hotJournal(t testing.TB, to string) {
 		t.Fatal("the journal is not hot")
 	}
 	db.Exec(`ROLLBACK`)
+}
+
+// A journal may name a second one: SQLite looks for that file on this machine, and
+// removes it when nothing needs it any more.
+func TestSQLiteJournalThatNamesAFile(t *testing.T) {
+	r := newRestored(t)
+	const p = "/a.db"
+	hotJournal(t, r.at(p))
+	bystander := filepath.Join(r.work, "..", "bystander")
+	if err := os.WriteFile(bystander, []byte(marker), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(r.at(p+"-journal"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, sum := []byte(bystander), uint32(0)
+	for _, b := range name {
+		sum += uint32(int8(b)) // as SQLite's C has it
+	}
+	end := append(binary.BigEndian.AppendUint32(nil, 1<<30/4096+1), name...) // the page of the lock
+	end = binary.BigEndian.AppendUint32(end, uint32(len(name)))
+	end = binary.BigEndian.AppendUint32(end, sum)
+	f.Write(binary.BigEndian.AppendUint64(end, journalMagic))
+	f.Close()
+	checks := r.assert(Assertion{SQLite: &SQLite{Path: p, Tables: map[string]int64{"note": 500}}})
+	if _, err := os.Stat(bystander); err != nil {
+		t.Errorf("an assertion removed a file of this machine: %v", err)
+	}
+	expect(t, checks, map[string]verdict.Verdict{SQLiteFile: unproven}, "over several databases")
 }
 
 // A database that calls what it should not from its schema is opened without it.

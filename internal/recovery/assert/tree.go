@@ -56,12 +56,20 @@ var (
 
 // open opens a regular file of the snapshot for reading.
 func (t *restoredTree) open(p string) (*os.File, fs.FileInfo, error) {
-	// A restored FIFO would block an open for ever without O_NONBLOCK.
+	// Looked at first: to open a restored device is to use it, and a watchdog's
+	// begins to count down with it.
+	info, err := t.root.Stat(inTree(p))
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	f, err := t.root.OpenFile(inTree(p), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := f.Stat()
+	info, err = f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = errNotRegular
 	}

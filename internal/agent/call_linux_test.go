@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"edge-actions/internal/command"
 	"edge-actions/internal/sshx"
 	"edge-actions/internal/verdict"
 
@@ -95,12 +96,15 @@ func TestShells(t *testing.T) {
 			t.Errorf("%s: %+v", shell, r)
 		}
 		base := filepath.Join(t.TempDir(), "x")
-		o := options(dir)
-		o.Timeout = 3 * time.Second
-		_, err := Call[result](t.Context(), here(shell, nil), o, order{Do: "wait", Base: base}, nil)
-		if !verdict.Has(err, Timeout) || !exists(base+".cleaned") {
-			t.Errorf("%s: %v", shell, err)
-		}
+		patiently(t, func(timeout time.Duration) bool {
+			o := options(dir)
+			o.Timeout = timeout
+			_, err := Call[result](t.Context(), here(shell, nil), o, order{Do: "wait", Base: base}, nil)
+			if verdict.Reason(err) != Timeout || exists(base+".started") && !exists(base+".cleaned") {
+				t.Errorf("%s: %v", shell, err)
+			}
+			return exists(base + ".started")
+		})
 		ask(t, here(shell, nil), options(dir), order{Do: "stray", Base: base})
 		gone(t, dir, dir, base)
 	}
@@ -132,10 +136,16 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	var lines []string
-	_, err = Call[result](t.Context(), h, options(dir), order{Do: "crash"}, func(line string) { lines = append(lines, line) })
+	var exit *command.ExitError
+	crashes := Host{Name: h.Name, Exec: func(ctx context.Context, s Script) error {
+		err := h.Exec(ctx, s)
+		errors.As(err, &exit)
+		return err
+	}}
+	_, err = Call[result](t.Context(), crashes, options(dir), order{Do: "crash"}, func(line string) { lines = append(lines, line) })
 	refused(t, err, BadAnswer, "exit code 2")
-	if strings.Contains(fmt.Sprint(err, lines), "hunter2") {
-		t.Errorf("%v %q", err, lines)
+	if strings.Contains(fmt.Sprint(err, lines, exit.Stderr), "hunter2") {
+		t.Errorf("%v %q %q", err, lines, exit.Stderr)
 	}
 	_, err = Call[result](t.Context(), h, options(dir), order{Do: "print"}, nil)
 	refused(t, err, BadAnswer, `"hello"`)
