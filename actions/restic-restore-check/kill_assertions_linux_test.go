@@ -19,6 +19,7 @@ import (
 // left, the next run removes what they had, and neither the repository nor the
 // live data has changed.
 func TestKilledWhileAsserting(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "restic-restore-check")
 	realtools.Output(t, "go", "build", "-o", binary, ".")
 	const (

@@ -4,12 +4,9 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"edge-actions/internal/testing/realtools"
-	"edge-actions/internal/testing/runnertest"
 )
 
 // The runner is killed in each phase. The next run removes what the scratch
@@ -56,18 +53,4 @@ func TestKilledInEveryPhase(t *testing.T) {
 	if killed < 5 || dirty < 4 {
 		t.Errorf("killed at %d points, %d with something left", killed, dirty)
 	}
-}
-
-func (j *job) step(binary string) *runnertest.Step {
-	j.t.Helper()
-	r := runnertest.New(j.t)
-	for _, kv := range j.Environ() {
-		if name, value, _ := strings.Cut(kv, "="); !strings.HasPrefix(name, "GITHUB_") && !strings.HasPrefix(name, "RUNNER_") && !strings.HasPrefix(name, "INPUT_") {
-			r.Env[name] = value
-		}
-	}
-	r.Workspace = j.Workspace
-	s := r.Step([]string{binary}, j.Inputs)
-	s.Timeout = time.Minute
-	return s
 }

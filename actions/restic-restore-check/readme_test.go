@@ -57,6 +57,7 @@ func TestDocumentedAssertions(t *testing.T) {
 // What is shown holds in a tree that it is true of, and not in an empty one. That
 // of K3s is judged in internal/recovery/assert, with a real etcd.
 func TestDocumentedAssertionsHold(t *testing.T) {
+	t.Parallel()
 	tree := t.TempDir()
 	git := func(args ...string) string {
 		return strings.TrimSpace(realtools.Output(t, "git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org"}, args...)...))

@@ -16,6 +16,7 @@ import (
 	"edge-actions/internal/testing/jobtest"
 	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/testing/restictest"
+	"edge-actions/internal/testing/runnertest"
 )
 
 // secret is in every file that is backed up, and must be nowhere else.
@@ -132,4 +133,19 @@ func digest(t *testing.T, dir string) string {
 	})
 	must(t, err)
 	return fmt.Sprintf("%x ", h.Sum(nil))
+}
+
+// step is the action as a runner starts it.
+func (j *job) step(binary string) *runnertest.Step {
+	j.t.Helper()
+	r := runnertest.New(j.t)
+	for _, kv := range j.Environ() {
+		if name, value, _ := strings.Cut(kv, "="); !strings.HasPrefix(name, "GITHUB_") && !strings.HasPrefix(name, "RUNNER_") && !strings.HasPrefix(name, "INPUT_") {
+			r.Env[name] = value
+		}
+	}
+	r.Workspace = j.Workspace
+	s := r.Step([]string{binary}, j.Inputs)
+	s.Timeout = time.Minute
+	return s
 }

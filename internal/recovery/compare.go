@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +8,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"edge-actions/internal/files"
 	"edge-actions/internal/restic"
@@ -31,6 +32,10 @@ type tree struct {
 	wrongs int
 	owner  []string
 	owned  int
+	// odd are the entries whose names restic had to change to list them: of what
+	// is not UTF-8 its JSON keeps nothing. They are looked for at the end, among
+	// what has a name that would be listed like that.
+	odd map[string][]restic.Node
 }
 
 // maxListed is how many differences a check names.
@@ -65,11 +70,23 @@ func (t *tree) look(n restic.Node) {
 	}
 	t.count++
 	name := strings.TrimPrefix(path.Clean(n.Path), "/")
+	if strings.ContainsRune(name, utf8.RuneError) {
+		if t.odd == nil {
+			t.odd = map[string][]restic.Node{}
+		}
+		t.odd[name] = append(t.odd[name], n)
+		return
+	}
 	info, err := t.lstat(name)
 	if err != nil {
 		t.add(&t.wrong, &t.wrongs, "%.200q is missing (%v)", n.Path, files.WithoutPath(err))
 		return
 	}
+	t.hold(n, info)
+}
+
+// hold compares an entry with what is in its place.
+func (t *tree) hold(n restic.Node, info fs.FileInfo) {
 	if got := kind(info.Mode()); got != n.Type {
 		t.add(&t.wrong, &t.wrongs, "%.200q is a %s, not a %s", n.Path, got, n.Type)
 		return
@@ -142,8 +159,8 @@ func kind(m fs.FileMode) string {
 	return "irregular"
 }
 
-// compare holds the scratch against a snapshot.
-func compare(ctx context.Context, client *restic.Client, id, dir string, include []string) []verdict.Check {
+// compare holds the scratch against a snapshot's list.
+func compare(list *listing, dir string, include []string) []verdict.Check {
 	const wanted = "every entry of the snapshot, of its type and size, and nothing else"
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -152,14 +169,25 @@ func compare(ctx context.Context, client *restic.Client, id, dir string, include
 	defer root.Close()
 	t := &tree{root: root, include: include, owners: os.Geteuid() == 0}
 	defer t.leave()
-	if err := client.Ls(ctx, id, func(n restic.Node) error { t.look(n); return nil }); err != nil {
+	if err := list.read(t.look); err != nil {
 		return verdict.ChecksOf(err)
 	}
-	there, err := entries(root)
+	there, err := t.end()
 	if err != nil {
 		return []verdict.Check{verdict.CannotTell(Compared, wanted, err, "run it again").Check}
 	}
 	return append(t.checks(wanted, there), t.ownersCheck())
+}
+
+// end looks at what is there, after all of the list, and counts it.
+func (t *tree) end() (there int, err error) {
+	there, err = t.entries(t.root, "")
+	for _, left := range t.odd {
+		for _, n := range left {
+			t.add(&t.wrong, &t.wrongs, "%.200q is missing", n.Path)
+		}
+	}
+	return there, err
 }
 
 func (t *tree) checks(wanted string, there int) []verdict.Check {
@@ -189,9 +217,9 @@ func (t *tree) ownersCheck() verdict.Check {
 // someEntries is how many names of a directory are in memory at a time.
 const someEntries = 1024
 
-// entries counts what is there, without following links. It neither sorts nor
+// entries counts what is below at, without following links. It neither sorts nor
 // holds a directory: one may have a million entries.
-func entries(root *os.Root) (n int, err error) {
+func (t *tree) entries(root *os.Root, at string) (n int, err error) {
 	dir, err := root.Open(".")
 	if err != nil {
 		return 0, err
@@ -207,10 +235,13 @@ func entries(root *os.Root) (n int, err error) {
 		}
 		n += len(some)
 		for _, e := range some {
+			if listed := string([]rune(at + e.Name())); t.odd != nil && strings.ContainsRune(listed, utf8.RuneError) {
+				t.find(listed, root, e.Name())
+			}
 			if !e.IsDir() {
 				continue
 			}
-			below, err := entriesBelow(root, e.Name())
+			below, err := t.entriesBelow(root, at, e.Name())
 			if n += below; err != nil {
 				return n, err
 			}
@@ -218,11 +249,26 @@ func entries(root *os.Root) (n int, err error) {
 	}
 }
 
-func entriesBelow(root *os.Root, name string) (int, error) {
+func (t *tree) entriesBelow(root *os.Root, at, name string) (int, error) {
 	dir, err := root.OpenRoot(name)
 	if err != nil {
 		return 0, err
 	}
 	defer dir.Close()
-	return entries(dir)
+	return t.entries(dir, at+name+"/")
+}
+
+// find holds what is there against one of the entries that are listed under its
+// name, the one that it is most like.
+func (t *tree) find(listed string, dir *os.Root, name string) {
+	nodes := t.odd[listed]
+	info, err := dir.Lstat(name)
+	if len(nodes) == 0 || err != nil { // one too many is found by the count
+		return
+	}
+	i := max(0, slices.IndexFunc(nodes, func(n restic.Node) bool {
+		return n.Type == kind(info.Mode()) && (n.Type != "file" || n.Size == uint64(info.Size()))
+	}))
+	t.hold(nodes[i], info)
+	t.odd[listed] = slices.Delete(nodes, i, i+1)
 }

@@ -61,7 +61,7 @@ func held(t *testing.T, root *os.Root, list []restic.Node) []string {
 		tr.look(n)
 	}
 	tr.leave()
-	there, err := entries(root)
+	there, err := tr.end()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	got, err := entries(root)
+	got, err := (&tree{}).entries(root, "")
 	if diff := cmp.Diff(want+3, got); diff != "" || err != nil { // a, a/b and the link
 		t.Errorf("%s%v", diff, err)
 	}
@@ -166,7 +166,7 @@ func TestDirectoriesAreClosed(t *testing.T) {
 		t.Errorf("%d directories are open", n)
 	}
 	tr.leave()
-	if _, err := entries(root); err != nil {
+	if _, err := (&tree{}).entries(root, ""); err != nil {
 		t.Fatal(err)
 	}
 	if n := open(t) - before; n != 0 {
@@ -182,4 +182,44 @@ func open(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(names)
+}
+
+// Names that are no text are listed with what replaces it. Each is found, and
+// one that is not there, or is another, is not taken for its twin.
+func TestCompareOfNamesThatAreNoText(t *testing.T) {
+	dir := t.TempDir()
+	for name, size := range map[string]int{"a\xff": 1, "a\xfe": 2, "a\ufffd": 3, "d\xff/f": 4, "plain": 5} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	node := func(path, kind string, size uint64, mode fs.FileMode) restic.Node {
+		return restic.Node{Path: path, Type: kind, Size: size, Mode: mode}
+	}
+	list := []restic.Node{
+		node("/a\ufffd", "file", 2, 0o600), node("/a\ufffd", "file", 1, 0o600), node("/a\ufffd", "file", 3, 0o600),
+		node("/d\ufffd", "dir", 0, 0o755|fs.ModeDir), node("/d\ufffd/f", "file", 4, 0o600), node("/plain", "file", 5, 0o600),
+	}
+	if got := held(t, root, list); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	for name, change := range map[string]func([]restic.Node) []restic.Node{
+		"another size": func(l []restic.Node) []restic.Node { l[4].Size = 9; return l },
+		"another twin": func(l []restic.Node) []restic.Node { l[0].Size = 9; return l },
+		"another mode": func(l []restic.Node) []restic.Node { l[1].Mode = 0o644; return l },
+		"one missing":  func(l []restic.Node) []restic.Node { return append(l, node("/x\ufffd", "file", 1, 0o600)) },
+		"one too many": func(l []restic.Node) []restic.Node { return append(l[:1], l[2:]...) },
+	} {
+		if got := held(t, root, change(slices.Clone(list))); len(got) == 0 {
+			t.Errorf("%s: nothing", name)
+		}
+	}
 }

@@ -112,7 +112,7 @@ func TestAllThatAFileSystemHolds(t *testing.T) {
 	t.Parallel()
 	a := newAround(t)
 	at := func(name string) string { return filepath.Join(a.data, name) }
-	for _, name := range []string{"..x", "...", "a\nb", "-rf", "::add-path::x", "\x1b[2J", "sp ", `ba\ck`, "*", "[a]", `"`, "$HOME", "dir/a"} {
+	for _, name := range []string{"..x", "...", "a\nb", "-rf", "::add-path::x", "\x1b[2J", "sp ", `ba\ck`, "*", "[a]", `"`, "$HOME", "dir/a", "\xff", "\xfe", "d\xff/a", "\ufffd"} {
 		a.must(os.MkdirAll(filepath.Dir(at(name)), 0o755))
 		a.must(os.WriteFile(at(name), []byte(decoy), 0o600))
 	}

@@ -111,6 +111,9 @@ func (r *Rehearsal) at(place Place) (*rehearsal, error) {
 	if err != nil {
 		return nil, verdict.CannotTell(restic.Failed, "a repository that restic can be asked for", err, "correct the inputs that name it")
 	}
+	if err := apart(here.ScratchRoot, here.Want.Paths); err != nil { // before it is made
+		return nil, err
+	}
 	if err := os.MkdirAll(here.ScratchRoot, 0o700); err != nil {
 		return nil, verdict.CannotTell(Scratch, "a directory for rehearsals", err, "correct the input scratch_dir")
 	}
@@ -137,7 +140,18 @@ func (r *rehearsal) sweep() []verdict.Check {
 	return nil
 }
 
+// choose asks for the repository's id and for its snapshots at once: each takes
+// restic half a second for the key alone.
 func (r *rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Check) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all []restic.Snapshot
+	var unlisted error
+	listed := make(chan struct{})
+	go func() {
+		defer close(listed)
+		all, unlisted = r.client.Snapshots(ctx)
+	}()
+	defer func() { cancel(); <-listed }() // no restic outlives this
 	config, err := r.client.Config(ctx)
 	if err != nil {
 		return nil, verdict.ChecksOf(err)
@@ -146,17 +160,26 @@ func (r *rehearsal) choose(ctx context.Context) (*restic.Snapshot, []verdict.Che
 	if verdict.Of(checks) != verdict.Proven {
 		return nil, checks
 	}
-	all, err := r.client.Snapshots(ctx)
-	if err != nil {
-		return nil, append(checks, verdict.ChecksOf(err)...)
+	if <-listed; unlisted != nil {
+		return nil, append(checks, verdict.ChecksOf(unlisted)...)
 	}
 	s, more := Choose(all, r.Want)
 	return s, append(checks, more...)
 }
 
+// size is what a restore of the snapshot takes, by its own summary: who could
+// write that could have written the snapshot too, and a restore that is larger
+// ends at the disk's end, red. Before restic 0.17 there was none.
+func (r *rehearsal) size(ctx context.Context, s *restic.Snapshot) (restic.Stats, error) {
+	if n := s.Summary; n != nil && n.TotalFilesProcessed > 0 {
+		return restic.Stats{Bytes: n.TotalBytesProcessed, Files: n.TotalFilesProcessed + n.DirsNew + n.DirsChanged + n.DirsUnmodified}, nil
+	}
+	return r.client.RestoreSize(ctx, s.ID)
+}
+
 // inside is what happens while there is a scratch.
 func (r *rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapshot, scratch *ScratchDir) []verdict.Check {
-	size, err := r.client.RestoreSize(ctx, s.ID)
+	size, err := r.size(ctx, s)
 	if err != nil {
 		return verdict.ChecksOf(err)
 	}
@@ -168,6 +191,8 @@ func (r *rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapsh
 		}
 	}
 	r.Logf("restoring %s of %s (%d files, %d bytes in all) into a scratch that is removed afterwards", short(s.ID), stamp(s.Time), size.Files, size.Bytes)
+	entries := list(ctx, r.client.WithTimeout(2*r.Timeout), s.ID)
+	defer entries.stop()
 	began, written, said := time.Now(), time.Time{}, time.Now()
 	sum, err := r.client.Restore(ctx, s.ID, scratch.Dir, restic.RestoreOptions{
 		Include: r.Include, Verify: true, LimitDownloadKiB: r.LimitKiB,
@@ -192,7 +217,7 @@ func (r *rehearsal) inside(ctx context.Context, out *Rehearsed, s *restic.Snapsh
 	out.Bytes, out.Files = sum.BytesRestored, sum.FilesRestored
 	checks = append(checks, verdict.Check{ID: Restored, Verdict: verdict.Proven, Wanted: "all that was asked for, restored and read again by restic", Got: fmt.Sprintf("%d files, %d bytes in %s", sum.FilesRestored, sum.BytesRestored, ended.Sub(began).Round(time.Millisecond))})
 	began = time.Now()
-	checks = append(checks, compare(ctx, r.client, s.ID, scratch.Dir, r.Include)...)
+	checks = append(checks, compare(entries, scratch.Dir, r.Include)...)
 	out.Verify += time.Since(began)
 	began = time.Now()
 	// What did not come back whole has nothing to say.

@@ -47,8 +47,7 @@ type scratchMarker struct {
 // itself and not a link to one, and have nothing to do with any of the paths
 // that are in the snapshot: a restore into or around live data is no rehearsal.
 func NewScratch(root, run string, paths []string, allowTmpfs bool) (*ScratchDir, error) {
-	const hint = "give an empty directory on a disk with room, away from what is backed up"
-	wanted := "a directory for the rehearsal, apart from all paths of the snapshot"
+	const wanted, hint = scratchWanted, scratchHint
 	info, err := os.Lstat(root)
 	switch {
 	case !filepath.IsAbs(root) || filepath.Clean(root) != root:
@@ -67,12 +66,8 @@ func NewScratch(root, run string, paths []string, allowTmpfs bool) (*ScratchDir,
 	if real == "/" {
 		return nil, verdict.Refuse(Scratch, wanted, `"/"`, hint)
 	}
-	for _, p := range paths {
-		for _, form := range forms(p) {
-			if within(form, real) || within(real, form) {
-				return nil, verdict.Refuse(Scratch, wanted, fmt.Sprintf("%q, and the snapshot has %q", real, p), hint)
-			}
-		}
+	if err := apart(real, paths); err != nil {
+		return nil, err
 	}
 	if tmpfs, err := onTmpfs(real); err != nil {
 		return nil, verdict.CannotTell(Scratch, wanted, err, hint)
@@ -80,6 +75,24 @@ func NewScratch(root, run string, paths []string, allowTmpfs bool) (*ScratchDir,
 		return nil, verdict.Refuse(Scratch, "a directory on a disk", fmt.Sprintf("%q, which is on tmpfs", real), "give one on a disk, or set allow_tmpfs: a restore that fills the memory takes the machine with it")
 	}
 	return makeScratch(real, run)
+}
+
+const (
+	scratchWanted = "a directory for the rehearsal, apart from all paths of the snapshot"
+	scratchHint   = "give an empty directory on a disk with room, away from what is backed up"
+)
+
+// apart refuses a place that is one of the paths, in one or around one. It need
+// not be there.
+func apart(root string, paths []string) error {
+	for _, p := range paths {
+		for _, form := range forms(p) {
+			if files.Inside(form, root) || files.Inside(root, form) {
+				return verdict.Refuse(Scratch, scratchWanted, fmt.Sprintf("%q, and the snapshot has %q", root, p), scratchHint)
+			}
+		}
+	}
+	return nil
 }
 
 // forms are a path as it is written, and as it is on this machine.

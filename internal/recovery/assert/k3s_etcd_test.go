@@ -114,6 +114,10 @@ func TestK3sEtcd(t *testing.T) {
 			r.write(p+"-z", string(older))
 			os.Chtimes(r.at(p), time.Unix(1600000000, 0), time.Unix(1600000000, 0))
 		}, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: short},
+		"an older one of a directory has a later name": {spoil: func(t *testing.T, r *restoredRig) {
+			r.write(p+"-z", string(older))
+			os.Chtimes(r.at(p+"-z"), time.Unix(1600000000, 0), time.Unix(1600000000, 0))
+		}, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: all},
 		"an empty directory": {spoil: func(t *testing.T, r *restoredRig) { os.Remove(r.at(p)) }, change: func(k *K3s) { k.EtcdSnapshot = k3sSnapshots }, want: damaged, says: []string{"did not come back"}},
 		"compressed": {spoil: func(t *testing.T, r *restoredRig) {
 			os.Remove(r.at(p))

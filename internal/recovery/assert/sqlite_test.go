@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -128,7 +129,7 @@ func TestSQLite(t *testing.T) {
 		"no log's header": {make: func(t *testing.T, r *restoredRig, at string) {
 			os.Remove(at)
 			live(t, at)
-			r.write(p+"-wal", marker)
+			r.write(p+"-wal", strings.Repeat(marker, 4))
 		}, want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteWAL: disproven}, says: []string{"without a log's header"}},
 		"a log that leads out": {make: func(t *testing.T, r *restoredRig, at string) { os.Symlink("/etc/passwd", at+"-wal") },
 			want: map[string]verdict.Verdict{SQLiteFile: proven, SQLiteWAL: disproven}, says: []string{"leads out"}},
