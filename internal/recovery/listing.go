@@ -19,7 +19,11 @@ type listing struct {
 func list(ctx context.Context, client *restic.Client, id string) *listing {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &listing{each: make(chan func(restic.Node), 1), ended: make(chan error, 1)}
-	l.stop = func() { cancel(); _ = <-l.ended } // how it ended is of no interest then
+	l.stop = func() {
+		cancel()
+		for range l.ended { // how it ended is of no interest then
+		}
+	}
 	go func() {
 		var each func(restic.Node)
 		err := client.Ls(ctx, id, func(n restic.Node) error {
