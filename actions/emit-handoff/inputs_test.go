@@ -71,6 +71,21 @@ func TestWrongInputs(t *testing.T) {
 			}
 		}, ""},
 		{"verify", "maybe", "one of none, oci", "correct the input verify", nil, ""},
+		{"deliver", "", "the repository for which", "set the input deliver", delivers, ""},
+		{"deliver", "runtime", "a repository as owner/name", "correct the input deliver", delivers, ""},
+		{"deliver_url", "http://forge.example.org", "https://, or http:// on loopback", "correct the input deliver_url", delivers, ""},
+		{"deliver_url", "https://hunter2@forge.example.org", "the address of a forge", "correct the input deliver_url", delivers, ""},
+		{"deliver_token_file", "", "a token of the forge", "a file of mode 0600", delivers, ""},
+		{"deliver_token_file", "~/nowhere", "a file that only the runner's user can read", "correct the file", delivers, ""},
+		{"deliver_branch", "-main", "the name of a branch", "correct the input deliver_branch", delivers, ""},
+		{"deliver_path", "../handoff.json", "the path of a .json file", "correct the input deliver_path", delivers, ""},
+		{"deliver_path", "handoff", "the path of a .json file", "correct the input deliver_path", delivers, ""},
+		{"deliver_workflow", ".forgejo/workflows/deploy.yml", "the name of a workflow's file", "correct the input deliver_workflow", delivers, ""},
+		{"deliver_wait", "60", "with its unit", "correct the input deliver_wait", delivers, ""},
+		{"deliver_again", "a week", "with its unit", "correct the input deliver_again", delivers, ""},
+		{"deliver_status", "yes", "one of true, false", "correct the input deliver_status", delivers, ""},
+		{"deliver_dir", "deliveries", "an absolute path that outlives the job", "put it elsewhere on the runner", delivers, ""},
+		{"signing_key", "", "a handoff that is delivered is signed", "ssh-keygen -t ed25519", delivers, ""},
 	}
 	// With verify: none nobody is asked, and so nothing of it may be set.
 	for _, name := range cloud.Inputs() {
@@ -118,6 +133,13 @@ func TestWrongInputs(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(meta.Inputs)), slices.Sorted(maps.Keys(tried))); diff != "" {
 		t.Errorf("inputs without a wrong value here (-action.yml +tried):\n%s", diff)
 	}
+}
+
+// delivers has the job deliver to a forge that nobody asks.
+func delivers(j *job) {
+	j.write(filepath.Join(j.runner, "token"), "0123456789abcdef0123456789abcdef01234567")
+	maps.Copy(j.inputs, map[string]string{"deliver": "example/runtime", "deliver_url": "https://forge.example.org", "deliver_token_file": "~/token", "signing_key": "~/key"})
+	j.write(filepath.Join(j.runner, "key"), "hunter2")
 }
 
 // All that is wrong with the inputs is said at once.

@@ -14,6 +14,7 @@ import (
 
 	"edge-actions/internal/action"
 	"edge-actions/internal/cloud"
+	"edge-actions/internal/delivery"
 	"edge-actions/internal/files"
 	"edge-actions/internal/handoff"
 	"edge-actions/internal/oci"
@@ -53,6 +54,7 @@ func run(ctx context.Context, a *action.Action) error {
 	}
 	key, dir := in.SecretFile("signing_key"), in.RunnerPath("handoff_dir")
 	client := readVerify(ctx, in, a)
+	to := delivery.Read(in, a, key != "")
 	if err := errors.Join(in.Err(), mappingErr); err != nil {
 		return err
 	}
@@ -87,6 +89,28 @@ func run(ctx context.Context, a *action.Action) error {
 		return err
 	}
 	publish(a, doc, written, matrix)
+	return deliver(ctx, a, to, written, signer)
+}
+
+// deliver brings the handoff to the repository of the machines, if it was asked
+// for.
+func deliver(ctx context.Context, a *action.Action, to *delivery.Delivery, written handoff.Written, signer ssh.Signer) error {
+	if to == nil {
+		return nil
+	}
+	document, signature, err := delivery.Signed(written)
+	if err != nil {
+		return err
+	}
+	to.Signer = signer.PublicKey()
+	r := to.Deliver(ctx, document, signature)
+	a.Report.Add(r.Checks...)
+	a.SetOutput("delivered", string(r.Outcome))
+	a.SetOutput("delivered_commit", r.Commit)
+	if r.RunID > 0 {
+		a.SetOutput("run_id", strconv.FormatInt(r.RunID, 10))
+		a.SetOutput("run_url", r.RunURL)
+	}
 	return nil
 }
 

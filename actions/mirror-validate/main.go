@@ -1,0 +1,15 @@
+// Command mirror-validate is the action of that name: does the public mirror
+// carry what Forgejo has?
+package main
+
+import (
+	_ "embed" // the action.yml below
+	"os"
+
+	"edge-actions/internal/action"
+)
+
+//go:embed action.yml
+var metadata []byte
+
+func main() { os.Exit(action.Main(metadata, run)) }
