@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
+	"strings"
 
 	"edge-actions/internal/action"
 	"edge-actions/internal/files"
 	"edge-actions/internal/stack"
+	"edge-actions/internal/stacks"
+	"edge-actions/internal/tfplan"
 	"edge-actions/internal/tofu"
 )
 
 func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
-	config := stack.ReadConfig(a, in)
+	drift := in.OneOf("mode", "plan", "drift") == "drift"
+	config, choice := stack.ReadConfig(a, in), stacks.ReadChoice(in)
 	req := stack.PlanRequest{
 		Fmt: in.Bool("fmt"), Validate: in.Bool("validate"), Guard: stack.ReadGuard(in), OutDir: in.RunnerPath("plan_dir"),
 		Options: tofu.PlanOptions{
@@ -24,7 +27,8 @@ func run(ctx context.Context, a *action.Action) error {
 			Destroy: in.Bool("destroy"), RefreshDisabled: !in.Bool("refresh"), VarFiles: varFiles(a, in),
 		},
 	}
-	variables := in.Text("variables")
+	variables, allowDrift := in.Text("variables"), in.Lines("allow_drift")
+	check(in, config, choice, drift, req.Options, allowDrift)
 	if err := in.Err(); err != nil {
 		return err
 	}
@@ -45,13 +49,58 @@ func run(ctx context.Context, a *action.Action) error {
 			return err
 		}
 	}
-	s, err := config.Open(ctx, a, secrets)
+	r, err := choice.Find(ctx, a, config, secrets)
 	if err != nil {
 		return err
 	}
-	planned, err := s.Plan(ctx, req)
-	outputs(a, s, planned)
-	return err
+	if drift {
+		allow, err := r.Allowed("allow_drift", allowDrift)
+		if err != nil {
+			return err
+		}
+		return r.Drift(ctx, stack.DriftRequest{Options: req.Options, Allow: allowDrift, OutDir: req.OutDir, Scratch: secrets}, allow)
+	}
+	allow, err := r.Allowed("allow_destroy", req.Guard.Allow)
+	if err != nil {
+		return err
+	}
+	return r.Plan(ctx, req, allow)
+}
+
+// check records which inputs do not go together.
+func check(in *action.Inputs, config *stack.Config, choice stacks.Choice, drift bool, o tofu.PlanOptions, allowDrift []string) {
+	never := func(name string, set bool, with string) {
+		if set {
+			in.Wrong(name, "nothing with "+with, "a value", "leave it out, or run without "+with)
+		}
+	}
+	if choice.Several() {
+		config.CheckSeveral(in)
+		for name, set := range map[string]bool{"target": len(o.Targets) > 0, "exclude": len(o.Excludes) > 0, "replace": len(o.Replace) > 0, "destroy": o.Destroy} {
+			never(name, set, "stacks")
+		}
+	}
+	if !drift {
+		for _, name := range []string{"age_recipients", "offsite"} {
+			if in.Text(name) == "" {
+				in.Wrong(name, "a value, for the backup before the plan", "nothing", "set the input "+name)
+			}
+		}
+		never("allow_drift", len(allowDrift) > 0, "mode: plan")
+		return
+	}
+	never("replace", len(o.Replace) > 0, "mode: drift")
+	never("destroy", o.Destroy, "mode: drift")
+	never("refresh", o.RefreshDisabled, "mode: drift")
+	for _, line := range allowDrift {
+		address := line
+		if choice.Several() { // it begins with a stack
+			_, address, _ = strings.Cut(line, " ")
+		}
+		for range tfplan.BadAddresses([]string{address}) {
+			in.Wrong("allow_drift", "one address a line, with * for a part of a name", fmt.Sprintf("%q", line), "correct the line")
+		}
+	}
 }
 
 // varFiles returns the paths of the input var_files, each a private file that
@@ -64,29 +113,4 @@ func varFiles(a *action.Action, in *action.Inputs) []string {
 		}
 	}
 	return paths
-}
-
-// outputs sets what is known, which after a failure is not everything.
-func outputs(a *action.Action, s *stack.Stack, p *stack.Planned) {
-	stack.SetBackupOutputs(a, s, p.Backup)
-	if p.Plan != nil {
-		fence := a.Fence("plan")
-		fmt.Fprint(fence, p.Plan.Text())
-		fence.Close()
-		a.Summarize(p.Plan.Markdown())
-		n := p.Plan.Counts()
-		a.SetOutput("changes", strconv.FormatBool(p.Changed))
-		for name, value := range map[string]int{
-			"to_add": n.Add, "to_change": n.Change, "to_destroy": n.Destroy, "to_replace": n.Replace,
-			"to_move": n.Move, "to_import": n.Import, "to_forget": n.Forget,
-		} {
-			a.SetOutput(name, strconv.Itoa(value))
-		}
-	}
-	if p.PlanPath != "" {
-		a.SetOutput("plan_path", p.PlanPath)
-		a.SetOutput("plan_sha256", p.Receipt.Plan.SHA256)
-		a.SetOutput("receipt_path", p.ReceiptPath)
-		a.SetOutput("receipt_sha256", p.ReceiptSHA256)
-	}
 }

@@ -73,7 +73,7 @@ func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, erro
 		return res, fmt.Errorf("recording the apply: %w", err)
 	}
 	os.Remove(req.PlanPath) // used up, and a secret; the record has its copy
-	if err := r.spawn(append(s.CLI.Env, "TF_DATA_DIR="+s.CLI.DataDir)); err != nil {
+	if err := r.spawn(append(s.CLI.Env, "TF_DATA_DIR="+s.CLI.DataDir), nil); err != nil {
 		return res, verdict.CannotTell("apply-failed", "tofu to start", err, "nothing was changed; run the plan step again")
 	}
 	res.Outcome = Applied

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ import (
 // Config is what the inputs say that every action on a stack shares.
 type Config struct {
 	dir, workspace, name string
+	prefix               string // the input stack
 	tofuPath             string
 	tofuVersion          versions.Constraint
 	backendConfig        []string
@@ -47,18 +49,26 @@ type Config struct {
 	commandTimeout       time.Duration
 
 	LockTimeout time.Duration
+
+	tool *tool // once it was found
 }
 
 // ReadConfig reads the inputs that tofu-plan-with-state-backup and tofu-apply
 // share. What is wrong is in in.Err.
 func ReadConfig(a *action.Action, in *action.Inputs) *Config {
+	c := readConfig(a, in, tfstate.Guards)
+	c.maxShrink = in.Int("max_shrink_percent", 0, 100)
+	c.retainCount, c.retainDays = in.Int("retain_count", 0, 100000), in.Int("retain_days", 0, 36500)
+	return c
+}
+
+func readConfig(a *action.Action, in *action.Inputs, guards []string) *Config {
 	c := &Config{
-		dir: in.WorkspaceDir("path"), workspace: in.Slug("workspace"), name: in.Slug("stack"),
+		dir: in.WorkspaceDir("path"), prefix: in.Slug("stack"), workspace: in.Slug("workspace"),
 		tofuPath: in.Text("tofu_path"), tofuVersion: in.Constraint("tofu_version"),
 		ociConfigFile: in.SecretFile("oci_config_file"), passEnv: in.Lines("pass_env"),
 		runnerDir: in.RunnerPath("runner_dir"), offsite: in.Text("offsite"), rclonePath: in.Text("rclone_path"),
-		accept: in.SomeOf("accept_state", tfstate.Guards...), maxShrink: in.Int("max_shrink_percent", 0, 100),
-		retainCount: in.Int("retain_count", 0, 100000), retainDays: in.Int("retain_days", 0, 36500),
+		accept:         in.SomeOf("accept_state", guards...),
 		LockTimeout:    in.Duration("lock_timeout", 0, 6*time.Hour),
 		commandTimeout: in.Duration("command_timeout", time.Second, 24*time.Hour),
 	}
@@ -75,7 +85,7 @@ func ReadConfig(a *action.Action, in *action.Inputs) *Config {
 			in.Wrong("oci_config_file", "an OCI configuration whose keys only the runner's user can read", err.Error(), "correct the file")
 		}
 	}
-	if c.name == "" && c.dir != "" {
+	if c.name = c.prefix; c.name == "" && c.dir != "" {
 		c.name = defaultName(a, c.dir, c.workspace)
 	}
 	return c
@@ -225,56 +235,64 @@ func checkOCI(path, home string) error {
 // Open finds the tools and makes the Stack. secrets is a directory for what
 // must not outlive the run.
 func (c *Config) Open(ctx context.Context, a *action.Action, secrets string) (*Stack, error) {
+	return c.OpenAs(ctx, a, secrets, Voice{Report: a.Report, Logf: a.Logf, Fence: func(p string) io.WriteCloser { return a.Fence(p) }})
+}
+
+// OpenAs is Open with a voice of its own.
+func (c *Config) OpenAs(ctx context.Context, a *action.Action, secrets string, to Voice) (*Stack, error) {
 	set := map[string]string{}
 	if c.ociConfigFile != "" {
 		set["OCI_CONFIG_FILE"], set["OCI_CLI_CONFIG_FILE"] = c.ociConfigFile, c.ociConfigFile
 	}
 	env := tofu.Environ(a.Environ(), c.passEnv, set)
-	path, version, err := tofu.Find(ctx, c.tofuPath, c.tofuVersion, env)
-	if err != nil {
+	if c.tool == nil { // else it was done for the stack before this one
+		sweepRehearsals(ctx, a)
+	}
+	if err := c.findTool(ctx, a, env); err != nil {
 		return nil, err
 	}
-	a.Report.Prove("tool-version", c.tofuVersion.String(), filepath.Base(path)+" "+version)
-	if ignored := tofu.Ignored(a.Environ()); len(ignored) > 0 {
-		a.Logf("not handed on to OpenTofu from the runner's environment: %s", strings.Join(ignored, ", "))
+	if to.Report == a.Report {
+		a.Report.Subject = c.name
 	}
+	to.Report.Prove("tool-version", c.tofuVersion.String(), filepath.Base(c.tool.path)+" "+c.tool.version)
 	dir, archives, data := Layout(c.runnerDir, c.name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	backendConfig := c.backendConfig
 	if len(c.backendSettings) > 0 {
-		file := filepath.Join(secrets, "settings.tfbackend")
-		if err := files.Write(file, []byte(strings.Join(c.backendSettings, "\n")+"\n")); err != nil {
+		file := filepath.Join(secrets, c.name+".tfbackend")
+		settings := strings.ReplaceAll(strings.Join(c.backendSettings, "\n")+"\n", stackPlace, c.name)
+		if err := files.Write(file, []byte(settings)); err != nil {
 			return nil, err
 		}
-		backendConfig = append(backendConfig, file)
+		backendConfig = append(slices.Clone(backendConfig), file)
 	}
-	a.Report.Subject = c.name
 	commit := a.Getenv("GITHUB_SHA")
 	s := &Stack{
-		Name: c.name, Workspace: c.workspace, BackendConfig: backendConfig, LockTimeout: c.LockTimeout, Commit: commit, Dir: dir,
+		Name: c.name, Workspace: c.workspace, BackendConfig: backendConfig, LockTimeout: c.LockTimeout, Commit: commit, Dir: dir, Checkout: a.Workspace(),
 		CLI: &tofu.CLI{
-			Path: path, Version: version, Dir: c.dir, DataDir: data, Timeout: c.commandTimeout, Env: env,
+			Path: c.tool.path, Version: c.tool.version, Dir: c.dir, DataDir: data, Timeout: c.commandTimeout, Env: env,
 		},
 		Archives: &tfstate.Archives{
 			Local: tfstate.Dir{Path: archives}, Recipients: c.recipients, RecipientNames: c.recipientNames, Identities: c.identities,
 			Stack: c.name, Accept: c.accept, ShrinkPercent: c.maxShrink, RetainCount: c.retainCount, RetainDays: c.retainDays,
-			LockTimeout: c.LockTimeout, Logf: a.Logf,
+			LockTimeout: c.LockTimeout, Logf: to.Logf,
 			Run: tfstate.Run{Repository: a.Getenv("GITHUB_REPOSITORY"), Commit: commit, ID: a.Getenv("GITHUB_RUN_ID"), Attempt: a.Getenv("GITHUB_RUN_ATTEMPT"), Job: a.Getenv("GITHUB_JOB")},
 		},
-		Lasting: a.CheckLasting, Report: a.Report, Logf: a.Logf, Fence: func(p string) io.WriteCloser { return a.Fence(p) },
+		Lasting: a.CheckLasting, Report: to.Report, Logf: to.Logf, Fence: to.Fence,
 	}
-	if s.Archives.Offsite, err = c.openOffsite(a); err != nil {
+	var err error
+	if s.Archives.Offsite, err = c.openOffsite(a, to.Report); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (c *Config) openOffsite(a *action.Action) (tfstate.Store, error) {
+func (c *Config) openOffsite(a *action.Action, report *verdict.Report) (tfstate.Store, error) {
 	switch {
 	case c.offsite == "none":
-		a.Report.Add(verdict.Check{ID: "backup-offsite", Verdict: verdict.Unproven, Wanted: "a copy off the machine", Got: "there is none", Waived: "offsite: none"})
+		report.Add(verdict.Check{ID: "backup-offsite", Verdict: verdict.Unproven, Wanted: "a copy off the machine", Got: "there is none", Waived: "offsite: none"})
 		return nil, nil
 	case rclone.IsRemote(c.offsite):
 		path, err := rclone.Find(c.rclonePath)

@@ -47,6 +47,14 @@ var wrong = map[string][][2]string{
 	"plan_path":           {{"", "a value"}},
 	"receipt_path":        {{"", "a value"}},
 	"receipt_sha256":      {{"", "a value"}, {"ABC", "64 lower-case hex digits"}},
+	"mode":                {{"watch", "one of plan, drift"}},
+	"stacks":              {{"nowhere/*", "none; there are 1 directories"}, {"../x", "no glob of directories"}, {"/etc", "no glob of directories"}, {"a[", "no glob of directories"}, {"!.", "only patterns with !"}, {"tag:A", "is no tag"}, {"terramate", "none; there are 1 directories"}},
+	"changed_since":       {{"main", "nothing without the input stacks"}},
+	"terramate_path":      {{"terramate", "nothing without the input stacks"}},
+	"stacks_at_once":      {{"0", "from 1 to 64"}},
+	"allow_drift":         {{"a.b", "nothing with mode: plan"}},
+	"receipts":            {{"x", "a JSON list or an absolute path"}, {"/nowhere/stacks.json", "no such file"}},
+	"receipts_sha256":     {{strings.Repeat("0", 64), "nothing without a path in receipts"}, {"ABC", "64 lower-case hex digits"}},
 	"apply_timeout":       {{"1", "with its unit"}},
 	"stop_grace":          {{"0s", "with its unit"}},
 }
@@ -90,6 +98,9 @@ func TestWrongInputs(t *testing.T) {
 			for _, c := range cases {
 				in := maps.Clone(more)
 				in[input] = expand.Replace(c[0])
+				if input == "stacks" {
+					in["backend_config"] = "path=" + dir + "/{stack}.tfstate"
+				}
 				if input == "rclone_path" {
 					in["offsite"] = "remote:edge"
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,15 +126,7 @@ func briefly(err error) string {
 
 // plan makes the plan file and fills in what is known of it.
 func (s *Stack) plan(ctx context.Context, req PlanRequest, out *Planned, planPath string) error {
-	req.Options.Out = planPath
-	changed, warnings, err := s.CLI.Plan(ctx, req.Options)
-	// OpenTofu waits only for a holder that shows an ID, and there is a moment
-	// at each end of every lock in which none does.
-	for start := time.Now(); verdict.Has(err, "state-locked") && time.Since(start) < s.LockTimeout && ctx.Err() == nil; {
-		time.Sleep(200 * time.Millisecond)
-		changed, warnings, err = s.CLI.Plan(ctx, req.Options)
-	}
-	s.warn(warnings)
+	changed, err := s.makePlan(ctx, req.Options, planPath)
 	if err != nil {
 		return err
 	}
@@ -154,18 +145,22 @@ func (s *Stack) plan(ctx context.Context, req PlanRequest, out *Planned, planPat
 	return s.receipt(ctx, out, planPath, counts)
 }
 
-// read reads the plan file through tofu show, without it touching the disk.
+// makePlan makes the plan file, once the state is free.
+func (s *Stack) makePlan(ctx context.Context, o tofu.PlanOptions, planPath string) (changed bool, err error) {
+	o.Out = planPath
+	changed, warnings, err := s.CLI.Plan(ctx, o)
+	// OpenTofu waits only for a holder that shows an ID, and there is a moment
+	// at each end of every lock in which none does.
+	for start := time.Now(); verdict.Has(err, "state-locked") && time.Since(start) < s.LockTimeout && ctx.Err() == nil; {
+		time.Sleep(200 * time.Millisecond)
+		changed, warnings, err = s.CLI.Plan(ctx, o)
+	}
+	s.warn(warnings)
+	return changed, err
+}
+
 func (s *Stack) read(ctx context.Context, planPath string) (*tfplan.Plan, error) {
-	r, w := io.Pipe()
-	shown := make(chan error, 1)
-	go func() {
-		err := s.CLI.ShowPlan(ctx, planPath, w)
-		w.CloseWithError(err)
-		shown <- err
-	}()
-	p, err := tfplan.ReadJSON(r)
-	r.Close()
-	return p, errors.Join(err, <-shown)
+	return readShown(ctx, s.CLI, planPath, tfplan.ReadJSON)
 }
 
 // receipt ties the plan to the state. The state is looked at again: it must
@@ -180,7 +175,7 @@ func (s *Stack) receipt(ctx context.Context, out *Planned, planPath string, coun
 	}
 	r := &tfplan.Receipt{
 		Created: time.Now().UTC(), Stack: s.Name, State: tfplan.StateID(now), Commit: s.Commit, TofuVersion: s.CLI.Version,
-		Workspace: s.Workspace, Backend: s.backend.String(), Counts: counts,
+		Workspace: s.Workspace, Backend: s.backend.String(), Counts: counts, NoChanges: !out.Changed,
 	}
 	if r.Plan.SHA256, err = files.SHA256(planPath); err != nil {
 		return err

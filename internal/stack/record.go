@@ -49,6 +49,12 @@ type job struct {
 	Path    string    `json:"path"`
 	Args    []string  `json:"args"`
 	Dir     string    `json:"dir"`
+	// First are the arguments of a command before that one; Stdin says that
+	// tofu reads what the supervisor was given.
+	First []string `json:"first,omitempty"`
+	Stdin bool     `json:"stdin,omitempty"`
+	// Push is what a push is to bring about; an apply has none.
+	Push *push `json:"push,omitempty"`
 	// Timeout is when tofu is asked to stop, after which it has Grace to save
 	// the state.
 	Timeout time.Duration `json:"timeout"`

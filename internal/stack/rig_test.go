@@ -13,7 +13,7 @@ import (
 	"edge-actions/internal/testing/runnertest"
 )
 
-// The two actions are built once and run as a runner runs them: as processes,
+// The actions are built once and run as a runner runs them: as processes,
 // with a terminal, in a group that can be killed.
 var binaries string
 
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		out, err := exec.Command("go", "build", "-o", dir, "../../actions/tofu-plan-with-state-backup", "../../actions/tofu-apply").CombinedOutput()
+		out, err := exec.Command("go", "build", "-o", dir, "../../actions/tofu-plan-with-state-backup", "../../actions/tofu-apply", "../../actions/tofu-state-restore").CombinedOutput()
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "building the actions: %v\n%s", err, out)
 			return 1

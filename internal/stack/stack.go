@@ -35,15 +35,26 @@ type Stack struct {
 	Commit        string
 	// Dir is the stack's directory on the runner; it outlives jobs.
 	Dir string
+	// Checkout is the directory in which the root module and its local modules
+	// are.
+	Checkout string
 	// Lasting returns an error for a path that does not outlive the job.
 	Lasting func(path string) error
 	Report  *verdict.Report
 	Logf    func(format string, args ...any)
 	// Fence opens the place for foreign text.
 	Fence func(prefix string) io.WriteCloser
+	// Claim, if there is one, refuses a state that another stack of the run
+	// has, by what identifies its place.
+	Claim func(place string) error
 
 	source  tfstate.Source
 	backend tofu.Backend
+	// restoring: this run holds the stack's restores.
+	restoring bool
+	// halfway is a push that a killed run left in the middle; only its own
+	// restore may go on from there.
+	halfway *push
 }
 
 // Layout returns the directories of the stack under the runner's directory.
@@ -70,10 +81,15 @@ func (s *Stack) open(ctx context.Context, newStack bool) error {
 	if s.backend, err = s.CLI.Backend(s.Workspace); err != nil {
 		return err
 	}
+	if s.Claim != nil {
+		if err := s.Claim(s.backend.Identity(s.Workspace)); err != nil {
+			return err
+		}
+	}
 	s.Archives.Workspace, s.Archives.TofuVersion = s.Workspace, s.CLI.Version
 	if s.backend.StatePath == "" {
 		s.source = tfstate.Pull{Backend: s.backend.Type, Pull: s.CLI.StatePull}
-		return nil
+		return s.finishRestore(ctx)
 	}
 	if err := s.checkLocation(s.backend.StatePath); err != nil {
 		return err
@@ -81,7 +97,7 @@ func (s *Stack) open(ctx context.Context, newStack bool) error {
 	s.source = tfstate.File{Path: s.backend.StatePath, LockTimeout: s.LockTimeout, Stale: func(holder string) {
 		s.Logf("a killed run left its lock info at the state (%s); nobody holds the lock", holder)
 	}}
-	return nil
+	return s.finishRestore(ctx)
 }
 
 // checkLocation refuses a local state that will be deleted or that others can

@@ -21,7 +21,8 @@ const SuperviseArg = "supervise"
 // spawn starts the supervisor in a session of its own, where the SIGKILL with
 // which the Forgejo runner cancels a step's process group does not reach it.
 // From the moment it returns, the liveness lock is held or tofu has ended.
-func (r *record) spawn(env []string) error {
+// stdin is what tofu reads, if anything.
+func (r *record) spawn(env []string, stdin *os.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -44,6 +45,9 @@ func (r *record) spawn(env []string) error {
 	cmd := exec.Command(self, SuperviseArg, r.dir)
 	// A broken pipe kills tofu with a 0-byte state: it writes to a file.
 	cmd.Stdout, cmd.Stderr = out, out
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	cmd.Env, cmd.Dir = env, r.Dir
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -55,7 +59,8 @@ func (r *record) spawn(env []string) error {
 }
 
 // Supervise runs tofu for a record to its end and writes down how it ended. It
-// is what tofu-apply runs as when its first argument is SuperviseArg.
+// is what tofu-apply and tofu-state-restore run as when their first argument is
+// SuperviseArg.
 func Supervise(dir string) int {
 	r := &record{dir: dir}
 	if err := readJSON(r.file(recordFile), &r.job); err != nil {
@@ -68,7 +73,10 @@ func Supervise(dir string) int {
 	if err != nil {
 		e.Error = err.Error()
 	}
-	err = errors.Join(r.collectErrored(), os.Remove(r.file(planCopy)))
+	err = r.collectErrored()
+	if removed := os.Remove(r.file(planCopy)); !errors.Is(removed, os.ErrNotExist) { // a push has none
+		err = errors.Join(err, removed)
+	}
 	if err != nil {
 		e.Error += fmt.Sprintf(" (%v)", err)
 	}
@@ -80,16 +88,30 @@ func Supervise(dir string) int {
 }
 
 func (r *record) supervise(e *exit) error {
+	if err := files.Write(r.file(startedFile), nil); err != nil {
+		return err
+	}
+	if r.First != nil {
+		if err := r.attend(e, exec.Command(r.Path, r.First...)); err != nil || e.Code != 0 {
+			return err
+		}
+	}
 	cmd := exec.Command(r.Path, r.Args...)
+	if r.Stdin {
+		cmd.Stdin = os.Stdin
+	}
+	return r.attend(e, cmd)
+}
+
+// attend runs one command to its end.
+func (r *record) attend(e *exit, cmd *exec.Cmd) error {
 	cmd.Dir, cmd.Env = r.Dir, os.Environ()
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// The liveness lock, descriptor 3, goes on to tofu as it came to this
 	// process: should that be killed, the apply is still seen to run.
-	if err := files.Write(r.file(startedFile), nil); err != nil {
-		return err
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return err
 	}

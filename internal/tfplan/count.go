@@ -49,3 +49,11 @@ func (p *Plan) Counts() Counts {
 	}
 	return n
 }
+
+// Plus adds the numbers of another plan.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{
+		Add: c.Add + o.Add, Change: c.Change + o.Change, Destroy: c.Destroy + o.Destroy, Replace: c.Replace + o.Replace,
+		Move: c.Move + o.Move, Import: c.Import + o.Import, Forget: c.Forget + o.Forget, Outputs: c.Outputs + o.Outputs,
+	}
+}

@@ -62,10 +62,15 @@ type Plan struct {
 // jsonPlan names what is decoded. Everything else, the state and the values of
 // variables among it, is never kept.
 type jsonPlan struct {
-	FormatVersion    string       `json:"format_version"`
-	TerraformVersion string       `json:"terraform_version"`
-	Errored          bool         `json:"errored"`
-	ResourceChanges  []jsonChange `json:"resource_changes"`
+	jsonHead
+	ResourceChanges []jsonChange `json:"resource_changes"`
+}
+
+// jsonHead is what every plan has, one that only refreshes too.
+type jsonHead struct {
+	FormatVersion    string `json:"format_version"`
+	TerraformVersion string `json:"terraform_version"`
+	Errored          bool   `json:"errored"`
 	OutputChanges    map[string]struct {
 		Actions []string `json:"actions"`
 	} `json:"output_changes"`
@@ -79,32 +84,25 @@ type jsonChange struct {
 	Deposed         string `json:"deposed"`
 	ActionReason    string `json:"action_reason"`
 	Change          struct {
-		Actions      []string        `json:"actions"`
-		Before       json.RawMessage `json:"before"`
-		After        json.RawMessage `json:"after"`
-		AfterUnknown json.RawMessage `json:"after_unknown"`
-		ReplacePaths [][]any         `json:"replace_paths"`
-		Importing    json.RawMessage `json:"importing"`
+		Actions         []string        `json:"actions"`
+		Before          json.RawMessage `json:"before"`
+		After           json.RawMessage `json:"after"`
+		AfterUnknown    json.RawMessage `json:"after_unknown"`
+		BeforeSensitive json.RawMessage `json:"before_sensitive"`
+		AfterSensitive  json.RawMessage `json:"after_sensitive"`
+		ReplacePaths    [][]any         `json:"replace_paths"`
+		Importing       json.RawMessage `json:"importing"`
 	} `json:"change"`
 }
 
 // ReadJSON reads the JSON form of a plan, `tofu show -json FILE`.
 func ReadJSON(r io.Reader) (*Plan, error) {
 	var raw jsonPlan
-	dec := json.NewDecoder(r)
-	if err := dec.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("reading the JSON plan: %w", err)
+	err := decodePlan(r, &raw, &raw.jsonHead)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("reading the JSON plan: something follows it")
-	}
-	if !strings.HasPrefix(raw.FormatVersion, "1.") {
-		return nil, fmt.Errorf("reading the JSON plan: wanted format 1.x, found %q", raw.FormatVersion)
-	}
-	if raw.Errored {
-		return nil, fmt.Errorf("reading the JSON plan: the plan errored, and no plan that did may be applied")
-	}
-	p := &Plan{TofuVersion: raw.TerraformVersion, Outputs: map[string]Action{}}
+	p := &Plan{TofuVersion: raw.TerraformVersion}
 	for i := range raw.ResourceChanges {
 		c, err := raw.ResourceChanges[i].read()
 		if err != nil {
@@ -112,17 +110,44 @@ func ReadJSON(r io.Reader) (*Plan, error) {
 		}
 		p.Changes = append(p.Changes, c)
 	}
-	for name, o := range raw.OutputChanges {
+	if p.Outputs, err = raw.outputs(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Address, b.Address) })
+	return p, nil
+}
+
+// decodePlan reads one JSON plan to its end.
+func decodePlan(r io.Reader, into any, head *jsonHead) error {
+	dec := json.NewDecoder(r)
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("reading the JSON plan: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("reading the JSON plan: something follows it")
+	}
+	if !strings.HasPrefix(head.FormatVersion, "1.") {
+		return fmt.Errorf("reading the JSON plan: wanted format 1.x, found %q", head.FormatVersion)
+	}
+	if head.Errored {
+		return fmt.Errorf("reading the JSON plan: the plan errored, and no plan that did may be applied")
+	}
+	return nil
+}
+
+// outputs returns the outputs that change.
+func (h *jsonHead) outputs() (map[string]Action, error) {
+	out := map[string]Action{}
+	for name, o := range h.OutputChanges {
 		a, err := actionOf(o.Actions)
 		if err != nil {
 			return nil, fmt.Errorf("reading the JSON plan: output %q: %w", name, err)
 		}
 		if a != NoOp {
-			p.Outputs[name] = a
+			out[name] = a
 		}
 	}
-	slices.SortFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Address, b.Address) })
-	return p, nil
+	return out, nil
 }
 
 func (c *jsonChange) read() (Change, error) {

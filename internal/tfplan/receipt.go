@@ -40,6 +40,8 @@ type Receipt struct {
 	Workspace      string `json:"workspace"`
 	Backend        string `json:"backend"`
 	Counts         Counts `json:"counts"`
+	// NoChanges: OpenTofu's own exit code said so.
+	NoChanges bool `json:"no_changes,omitempty"`
 }
 
 // StateID identifies the contents of a state.
@@ -66,6 +68,10 @@ func (r *Receipt) Write(path string) error {
 	}
 	return files.Write(path, append(data, '\n'))
 }
+
+// Nothing reports whether there is nothing in the plan to apply, by the counts
+// and by OpenTofu's own word.
+func (r *Receipt) Nothing() bool { return r.NoChanges && !r.Counts.Any() }
 
 const planAgain = "run the plan step again and apply that plan"
 

@@ -22,17 +22,9 @@ type row struct{ action, address, why string }
 // rows returns what is worth showing, the most dangerous first, and a count by
 // action and type of what was left out.
 func (p *Plan) rows() (out []row, left []string) {
-	var shown []Change
-	for _, c := range p.Changes {
-		if c.Action == Read || c.Action == NoOp && c.Previous == "" && !c.Imported {
-			continue
-		}
-		shown = append(shown, c)
-	}
-	slices.SortStableFunc(shown, func(a, b Change) int { return cmp.Compare(weight[a.Action], weight[b.Action]) })
 	counts := map[string]int{}
 	var order []string
-	for i, c := range shown {
+	for i, c := range p.shown() {
 		if i >= maxRows {
 			key := fmt.Sprintf("%s %s", c.Action, show(c.Type))
 			if counts[key]++; counts[key] == 1 {
@@ -46,6 +38,18 @@ func (p *Plan) rows() (out []row, left []string) {
 		left = append(left, fmt.Sprintf("%d × %s", counts[key], key))
 	}
 	return out, left
+}
+
+// shown is every change that is worth showing, the most dangerous first.
+func (p *Plan) shown() (out []Change) {
+	for _, c := range p.Changes {
+		if c.Action == Read || c.Action == NoOp && c.Previous == "" && !c.Imported {
+			continue
+		}
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b Change) int { return cmp.Compare(weight[a.Action], weight[b.Action]) })
+	return out
 }
 
 func (c Change) row() row {

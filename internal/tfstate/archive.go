@@ -57,6 +57,10 @@ const (
 	ForPlan    = "plan"
 	AfterApply = "after-apply"
 	Errored    = "errored"
+	// BeforeRestore is of what a restore overwrites, AfterRestore of what it
+	// has written.
+	BeforeRestore = "before-restore"
+	AfterRestore  = "after-restore"
 )
 
 // Backup is an archive that was made and proved in this run.

@@ -222,7 +222,7 @@ func (a *Audit) opens(m *Manifest, meta Meta, state Digest, err error) verdict.C
 		return verdict.Refuse(ArchiveOpens, wanted, fmt.Sprintf("another state than its manifest says: serial %d, sha256 %.12s…", meta.Serial, state.SHA256), "archive and manifest do not belong together: see who changed them").Check
 	case a.MinResources > 0 && meta.Encrypted:
 		return verdict.CannotTell(ArchiveOpens, wanted, errors.New("the state is encrypted and does not show its resources"), "leave min_resources out").Check
-	case meta.Resources < a.MinResources:
+	case !meta.Encrypted && meta.Resources < a.MinResources:
 		return verdict.Refuse(ArchiveOpens, wanted, fmt.Sprintf("%d", meta.Resources), "see what was destroyed; correct min_resources only then").Check
 	}
 	return proven(ArchiveOpens, wanted, fmt.Sprintf("serial %d, %s, lineage %s", meta.Serial, resources(meta), meta.Lineage))
@@ -231,22 +231,34 @@ func (a *Audit) opens(m *Manifest, meta Meta, state Digest, err error) verdict.C
 // openArchive reads an archive to its end and says what the state in it is. The
 // state itself is kept nowhere.
 func openArchive(r io.Reader, identities []age.Identity) (Meta, Digest, error) {
-	plain, err := age.Decrypt(r, identities...)
-	if err != nil {
-		return Meta{}, Digest{}, fmt.Errorf("decrypting: %w", err)
-	}
-	z, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8*chunkSize))
-	if err != nil {
-		return Meta{}, Digest{}, fmt.Errorf("unpacking: %w", err)
-	}
-	defer z.Close()
 	sum, scan := newDigester(), newScanner()
-	if _, err := io.Copy(io.MultiWriter(sum, scan), z); err != nil {
-		return Meta{}, Digest{}, fmt.Errorf("unpacking: %w", err)
+	err := unpack(r, identities, func(r io.Reader) error {
+		_, err := io.Copy(io.MultiWriter(sum, scan), r)
+		return err
+	})
+	if err != nil {
+		return Meta{}, Digest{}, err
 	}
 	meta, err := scan.Meta()
 	if err != nil {
 		return Meta{}, Digest{}, fmt.Errorf("the state in it is not whole: %w", err)
 	}
 	return meta, sum.Digest(), nil
+}
+
+// unpack hands the state in an archive to use, which reads it to its end.
+func unpack(r io.Reader, identities []age.Identity, use func(io.Reader) error) error {
+	plain, err := age.Decrypt(r, identities...)
+	if err != nil {
+		return fmt.Errorf("decrypting: %w", err)
+	}
+	z, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8*chunkSize))
+	if err != nil {
+		return fmt.Errorf("unpacking: %w", err)
+	}
+	defer z.Close()
+	if err := use(z); err != nil {
+		return fmt.Errorf("unpacking: %w", err)
+	}
+	return nil
 }

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("TFSTATE_TEST_HOLD"); path != "" {
 		os.Exit(childHold(path))
 	}
+	if job := os.Getenv("TFSTATE_TEST_REPLACE"); job != "" {
+		os.Exit(childReplace(job))
+	}
 	if job := os.Getenv("TFSTATE_TEST_BACKUP"); job != "" {
 		os.Exit(childBackup(job))
 	}

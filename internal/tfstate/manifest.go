@@ -43,7 +43,7 @@ type Manifest struct {
 		Encryption  string   `json:"encryption"`
 		Recipients  []string `json:"recipients"`
 	} `json:"archive"`
-	// Reason is plan, before-apply, after-apply or errored.
+	// Reason is plan, after-apply, errored, before-restore or after-restore.
 	Reason string `json:"reason"`
 	// Accepted lists the guards that the operator overrode for this archive.
 	// Such an archive is never "the last good one".

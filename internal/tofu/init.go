@@ -47,6 +47,9 @@ func (c *CLI) Init(ctx context.Context, backendConfig []string) (ran bool, err e
 	if _, err := os.Stat(filepath.Join(c.Dir, LockFile)); err == nil {
 		args = append(args, "-lockfile=readonly")
 	}
+	if c.Plugins != "" {
+		args = append(args, "-plugin-dir="+c.Plugins)
+	}
 	for _, f := range backendConfig {
 		args = append(args, "-backend-config="+f)
 	}
@@ -128,6 +131,16 @@ type Backend struct {
 	Type string // "local", "pg", "s3" …
 	// StatePath is the absolute path of a local state, else empty.
 	StatePath string
+	// ConfigSHA256 is of the settings of any other backend, secrets included.
+	ConfigSHA256 string
+}
+
+// Identity tells the places of two states apart.
+func (b Backend) Identity(workspace string) string {
+	if b.StatePath != "" {
+		return b.StatePath
+	}
+	return fmt.Sprintf("%s %s %q", b.Type, b.ConfigSHA256, workspace)
 }
 
 func (b Backend) String() string {
@@ -142,11 +155,12 @@ func (c *CLI) Backend(workspace string) (Backend, error) {
 	var saved struct {
 		Backend *struct {
 			Type   string
-			Config struct {
-				Path         *string `json:"path"`
-				WorkspaceDir *string `json:"workspace_dir"`
-			}
+			Config json.RawMessage
 		}
+	}
+	var config struct {
+		Path         *string `json:"path"`
+		WorkspaceDir *string `json:"workspace_dir"`
 	}
 	data, err := os.ReadFile(filepath.Join(c.DataDir, "terraform.tfstate"))
 	if err == nil {
@@ -161,15 +175,21 @@ func (c *CLI) Backend(workspace string) (Backend, error) {
 	path, dir := "terraform.tfstate", "terraform.tfstate.d"
 	if saved.Backend != nil {
 		b.Type = saved.Backend.Type
-		if p := saved.Backend.Config.Path; p != nil && *p != "" {
-			path = *p
-		}
-		if d := saved.Backend.Config.WorkspaceDir; d != nil && *d != "" {
-			dir = *d
-		}
+		b.ConfigSHA256 = fmt.Sprintf("%x", sha256.Sum256(saved.Backend.Config))
 	}
 	if b.Type != "local" {
 		return b, nil
+	}
+	if saved.Backend != nil {
+		if err := json.Unmarshal(saved.Backend.Config, &config); err != nil {
+			return Backend{}, fmt.Errorf("reading what init wrote about the backend: %w", err)
+		}
+	}
+	if config.Path != nil && *config.Path != "" {
+		path = *config.Path
+	}
+	if config.WorkspaceDir != nil && *config.WorkspaceDir != "" {
+		dir = *config.WorkspaceDir
 	}
 	if workspace != "default" {
 		path = filepath.Join(dir, workspace, "terraform.tfstate")

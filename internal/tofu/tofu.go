@@ -34,6 +34,9 @@ type CLI struct {
 	// DataDir is TF_DATA_DIR: kept from run to run, so that init has nothing to
 	// do when nothing changed.
 	DataDir string
+	// Plugins, if set, is the directory from which init takes providers, instead
+	// of a registry.
+	Plugins string
 	Env     []string
 	// Log takes what the tool says to people. It is foreign text.
 	Log     io.Writer
@@ -156,6 +159,8 @@ type PlanOptions struct {
 	Parallelism              int
 	LockTimeout              time.Duration
 	Destroy, RefreshDisabled bool
+	// RefreshOnly plans no change of the world: what it finds is drift.
+	RefreshOnly bool
 }
 
 // Diagnostic is an error or a warning of OpenTofu. Its texts are foreign.
@@ -203,6 +208,9 @@ func (c *CLI) Plan(ctx context.Context, o PlanOptions) (changed bool, warnings [
 	}
 	if o.RefreshDisabled {
 		args = append(args, "-refresh=false")
+	}
+	if o.RefreshOnly {
+		args = append(args, "-refresh-only")
 	}
 	var errs []Diagnostic
 	cmd := c.cmd(args...)
@@ -279,6 +287,13 @@ func (e *Events) add(p []byte) {
 // clear, beside the masks that mark them.
 func (c *CLI) ShowPlan(ctx context.Context, planFile string, w io.Writer) error {
 	cmd := c.cmd("show", "-json", planFile)
+	cmd.Stdout = w
+	return command.Run(ctx, cmd)
+}
+
+// StateList writes the addresses of all resources in the state to w.
+func (c *CLI) StateList(ctx context.Context, w io.Writer) error {
+	cmd := c.cmd("state", "list", "-no-color")
 	cmd.Stdout = w
 	return command.Run(ctx, cmd)
 }

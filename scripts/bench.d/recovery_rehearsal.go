@@ -83,7 +83,7 @@ func writeFiles(dir string) (count int, err error) {
 				return 0, err
 			}
 			for range kind.size / kind.n {
-				random.Read(block[:kind.n]) // never fails
+				_, _ = random.Read(block[:kind.n]) // never fails
 				if _, err := f.Write(block[:kind.n]); err != nil {
 					return 0, errors.Join(err, f.Close())
 				}
