@@ -95,6 +95,9 @@ func run(ctx context.Context, a *action.Action) error {
 // deliver brings the handoff to the repository of the machines, if it was asked
 // for.
 func deliver(ctx context.Context, a *action.Action, to *delivery.Delivery, written handoff.Written, signer ssh.Signer) error {
+	for _, name := range []string{"delivered", "delivered_commit", "run_id", "run_url"} {
+		a.SetOutput(name, "")
+	}
 	if to == nil {
 		return nil
 	}

@@ -205,7 +205,7 @@ output "admin" {
 		"handoff_path": filepath.Join(dir, "handoff.json"), "signature_path": filepath.Join(dir, "handoff.json.sig"), "node_count": "1",
 		"matrix":    "{\"include\":[\n{\"name\":\"edge-1\",\"hostname\":\"edge-1\",\"address\":\"203.0.113.11\"}\n]}",
 		"node_name": "edge-1", "hostname": "edge-1", "instance_id": "ocid1.instance.oc1..aaaa", "private_ip": "10.0.0.11", "public_ip": "203.0.113.11",
-		"region": "eu-frankfurt-1", "availability_domain": "Uocm:EU-FRANKFURT-1-AD-1", "subnet_id": "subnet-1", "ssh_host_key": "", "failure_reason": "",
+		"region": "eu-frankfurt-1", "availability_domain": "Uocm:EU-FRANKFURT-1-AD-1", "subnet_id": "subnet-1", "delivered": "", "delivered_commit": "", "run_id": "", "run_url": "", "ssh_host_key": "", "failure_reason": "",
 		"report": r.outputs["report"], "handoff_sha256": r.outputs["handoff_sha256"],
 	}
 	if diff := cmp.Diff(want, r.outputs); diff != "" {

@@ -6,8 +6,10 @@ const path = require("path");
 
 module.exports = (...args) => {
   const launcher = path.join(__dirname, "..", "..", "scripts", "action");
-  const child = spawn("bash", [launcher, "nixos-bootstrap", ...args], { stdio: "inherit" });
+  let child;
+  // Before there is a child: a signal in between would end us and not it.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child = spawn("bash", [launcher, "nixos-bootstrap", ...args], { stdio: "inherit" });
   child.on("error", (err) => {
     console.error(`wanted bash to run ${launcher}, found: ${err.message}`);
     process.exitCode = 1;

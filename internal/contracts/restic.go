@@ -22,7 +22,7 @@ func (p *Place) client(r *Restic) (*restic.Client, error) {
 			URL: r.Repository, File: p.home(r.RepositoryFile), PasswordFile: p.home(r.PasswordFile), CACert: p.home(r.CACert), Options: r.Options,
 		}
 	}
-	local := restic.Local{Path: r.Program, Env: restic.Environ(p.Environ, "AWS_*", "B2_*", "RCLONE_*")}
+	local := restic.Local{Path: r.Program, Env: restic.Environ(p.Environ, "AWS_*", "B2_*", "RCLONE_*"), Nice: true}
 	return restic.New(local, repo, restic.Options{Timeout: p.Timeout})
 }
 

@@ -65,7 +65,7 @@ func (r *Rehearsed) RTO() time.Duration { return r.List + r.Restore + r.Verify +
 
 // Client asks the rehearsal's repository from this machine.
 func (r *Rehearsal) Client(environ []string) (*restic.Client, error) {
-	local := restic.Local{Path: r.Program, Env: restic.Environ(environ, r.PassEnvironment...)}
+	local := restic.Local{Path: r.Program, Env: restic.Environ(environ, r.PassEnvironment...), Nice: true}
 	return restic.New(local, r.Repository, restic.Options{Timeout: r.Timeout})
 }
 

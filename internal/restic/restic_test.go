@@ -283,3 +283,19 @@ func TestWrapper(t *testing.T) {
 	_, err := wrap("restic-other", "export RESTIC_HOST=other").Snapshots(t.Context())
 	refused(t, err, Failed, "1 that restic does not show")
 }
+
+// A nice restic is the same one, further behind.
+func TestNice(t *testing.T) {
+	t.Parallel()
+	p := newRepository(t)
+	id := p.backup("data", map[string]string{"a": "abc"})
+	log := filepath.Join(p.dir, "niceness")
+	path, _ := recording(t, p.dir, "restic", "nice >'"+log+"'")
+	c := newClient(t, Local{Path: path, Env: Environ(p.env), Nice: true}, p.repository(), Options{Timeout: generous})
+	everything(t, c, id, filepath.Join(p.dir, "out"))
+	if b, err := os.ReadFile(log); err != nil || strings.TrimSpace(string(b)) != "10" {
+		t.Errorf("%q %v", b, err)
+	}
+	_, err := newClient(t, Local{Path: "/nowhere/restic", Env: Environ(p.env), Nice: true}, p.repository(), Options{Timeout: generous}).Config(t.Context())
+	refused(t, err, Missing)
+}

@@ -37,6 +37,8 @@ func (c call) environ() map[string]string {
 type Local struct {
 	Path string
 	Env  []string
+	// Nice gives way to whatever else the machine does (nice(1)).
+	Nice bool
 }
 
 // Environ picks what restic may see: nothing of the job's, none of restic's own
@@ -61,10 +63,14 @@ func (l Local) run(ctx context.Context, c call) error {
 	env := command.Environ(without(l.Env), []string{"*"}, c.environ())
 	// restic ends in the same way on the SIGINT of command.Run as on a SIGTERM:
 	// it closes what it has open (cmd/restic/cleanup.go).
-	return command.Run(ctx, command.Cmd{
+	cmd := command.Cmd{
 		Path: l.program(), Args: c.args, Env: env, Stdout: c.stdout, Stderr: c.stderr,
 		Timeout: c.timeout + c.grace, Grace: c.grace,
-	})
+	}
+	if l.Nice { // it becomes the program, and ends with 126 or 127 if it can't
+		cmd.Path, cmd.Args = "nice", append([]string{"-n", "10", l.program()}, c.args...)
+	}
+	return command.Run(ctx, cmd)
 }
 
 var wrapperName = regexp.MustCompile(`^restic-[A-Za-z0-9_.-]+$`)

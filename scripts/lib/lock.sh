@@ -112,19 +112,16 @@ build() {
 	#   GOFLAGS            -mod=readonly is the default, and not empty;
 	#   GOTMPDIR           so that a killed build leaves its litter where the
 	#                      next one sweeps;
-	#   CGO_ENABLED=0      apart from the tool gitea, whose SQLite is C. It is
-	#                      large, used for seconds, and built without optimizing:
-	#                      that takes two thirds of the time.
+	#   CGO_ENABLED=0      apart from the tool gitea, whose SQLite is C.
 	[[ $what != gitea ]] || cgo=1
 	(
 		umask 077
 		cd "$module" || exit
 		[[ -n ${GOCACHE-}${XDG_CACHE_HOME-}${HOME-} ]] || export GOCACHE=$out/.go-build
 		unset GOEXPERIMENT GOAMD64 GOARM64
-		export CGO_ENABLED=$cgo CGO_CFLAGS=-O0 GOWORK=off GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOTMPDIR=$partial/tmp
+		export CGO_ENABLED=$cgo GOWORK=off GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOTMPDIR=$partial/tmp
 		GOOS=$(go env GOHOSTOS) GOARCH=$(go env GOHOSTARCH)
 		export GOOS GOARCH
-		((cgo == 0)) || set -- "-gcflags=all=-N -l" "$@"
 		exec go build -trimpath -buildvcs=false -tags="${EXTRA_TAGS-}" -ldflags="-s -w ${EXTRA_LDFLAGS-}" -o "$partial/bin/" "$@"
 	) </dev/null >"$partial/log" 2>&1 &
 	pid=$!
