@@ -18,6 +18,7 @@ import (
 	"edge-actions/internal/testing/backuphost"
 	"edge-actions/internal/testing/lab"
 	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/restictest"
 	"edge-actions/internal/testing/runnertest"
 )
 
@@ -66,7 +67,7 @@ func habits(t testing.TB, l *lab.Lab) []habit {
 			j.write(strings.Replace(snapshots, "check_parts: 2", "check_parts: 1", 1))
 			noise(j)
 			j.backup()
-			flip(j)
+			restictest.Flip(j.t, j.repo)
 		},
 			does: `$R check`, ends: "0", want: []string{"repository-check=disproven"}},
 		{name: "stale lock", make: func(j *job) { j.backup(); staleLock(j) },

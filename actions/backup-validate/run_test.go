@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,7 +115,7 @@ func TestAFlippedByte(t *testing.T) {
 	rand.Read(noise)
 	put(t, filepath.Join(j.data, "noise"), string(noise)) // the largest pack is one of data
 	j.backup()
-	flip(j)
+	restictest.Flip(j.t, j.repo)
 	j.restic("check") // green
 	r := j.Do()
 	r.Want("", "repository-check=disproven")
@@ -230,26 +229,4 @@ waivers:
 			t.Errorf("%q: %v\n%s", text, r.Outputs, r.Log)
 		}
 	}
-}
-
-// flip changes a byte in the middle of the largest pack.
-func flip(j *job) {
-	j.t.Helper()
-	var pack string
-	var size int64
-	must(j.t, filepath.WalkDir(filepath.Join(j.repo, "data"), func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.Size() > size {
-			pack, size = p, info.Size()
-		}
-		return err
-	}))
-	data, err := os.ReadFile(pack)
-	must(j.t, err)
-	data[10] ^= 0xff
-	must(j.t, os.Chmod(pack, 0o600))
-	must(j.t, os.WriteFile(pack, data, 0o600))
 }

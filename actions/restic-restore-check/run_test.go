@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -82,7 +81,7 @@ func TestFalseGreens(t *testing.T) {
 		"a repository made anew":  {func(j *job) { must(j.t, os.RemoveAll(j.repo)); j.restic("init"); j.backup() }, []string{"repository-id=disproven"}, []string{"made anew"}},
 		"no repository":           {func(j *job) { must(j.t, os.RemoveAll(j.repo)) }, []string{"restic-repository=disproven"}, nil},
 		"a wrong password":        {func(j *job) { j.backup(); write(j.t, j.key, "wrong\n") }, []string{"restic-password=disproven"}, nil},
-		"bytes flipped in a pack": {func(j *job) { j.backup(); flip(j) }, []string{"restic-failed=unproven"}, nil},
+		"bytes flipped in a pack": {func(j *job) { j.backup(); restictest.Flip(j.t, j.repo) }, []string{"restic-failed=unproven"}, nil},
 		"an include of nothing":   {func(j *job) { j.backup(); j.Inputs["include"] = filepath.Join(j.data, "nothing") }, []string{"restic-failed=unproven"}, nil},
 		"most of it is gone": {func(j *job) {
 			j.backup()
@@ -122,26 +121,4 @@ func TestFalseGreens(t *testing.T) {
 			}
 		})
 	}
-}
-
-// flip changes a byte in the middle of the largest pack.
-func flip(j *job) {
-	j.t.Helper()
-	var pack string
-	var size int64
-	must(j.t, filepath.WalkDir(filepath.Join(j.repo, "data"), func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.Size() > size {
-			pack, size = p, info.Size()
-		}
-		return err
-	}))
-	data, err := os.ReadFile(pack)
-	must(j.t, err)
-	data[10] ^= 0xff // in the first blob
-	must(j.t, os.Chmod(pack, 0o600))
-	must(j.t, os.WriteFile(pack, data, 0o600))
 }

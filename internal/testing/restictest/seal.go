@@ -3,7 +3,9 @@ package restictest
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,4 +69,29 @@ func master(dir string) (*sealer, error) {
 		return nil, err
 	}
 	return &sealer{encrypt: m.Encrypt, k: m.MAC.K, r: m.MAC.R}, nil
+}
+
+// Flip changes a byte in the first blob of the largest pack, as a disk does.
+func Flip(t testing.TB, dir string) {
+	t.Helper()
+	var pack string
+	var size int64
+	err := filepath.WalkDir(filepath.Join(dir, "data"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Size() > size {
+			pack, size = p, info.Size()
+		}
+		return err
+	})
+	data, readErr := os.ReadFile(pack)
+	if err := errors.Join(err, readErr); err != nil || len(data) < 11 {
+		t.Fatalf("flipping a byte in a pack of %d bytes: %v", len(data), err)
+	}
+	data[10] ^= 0xff
+	if err := errors.Join(os.Chmod(pack, 0o600), os.WriteFile(pack, data, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 }
