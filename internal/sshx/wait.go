@@ -26,6 +26,7 @@ func Wait(ctx context.Context, t Target, o Options, limit time.Duration) (*Conn,
 	}
 	host := hops[len(hops)-1]
 	deadline := time.Now().Add(limit)
+	var last error
 	for attempts := 1; ; attempts++ {
 		left := time.Until(deadline)
 		attempt := o
@@ -37,9 +38,14 @@ func Wait(ctx context.Context, t Target, o Options, limit time.Duration) (*Conn,
 		if ctx.Err() != nil || !verdict.Has(err, Unreachable, Timeout) {
 			return nil, err
 		}
+		// An attempt that was cut short by the limit found out less than the one
+		// before it.
+		if last == nil || left >= o.DialTimeout || !verdict.Has(err, Timeout) {
+			last = err
+		}
 		if time.Until(deadline) <= o.Pause {
 			return nil, verdict.CannotTell(Timeout, fmt.Sprintf("SSH on %s within %s", host, limit),
-				fmt.Errorf("none in %d attempts; at the last one: %w", attempts, err), "look at the host's console, and at the last attempt's reason")
+				fmt.Errorf("none in %d attempts; at the last one: %w", attempts, last), "look at the host's console, and at the last attempt's reason")
 		}
 		select {
 		case <-time.After(o.Pause):
