@@ -58,12 +58,14 @@ func run(ctx context.Context, a *action.Action) error {
 	} else {
 		checks := roads.Open(ctx)
 		answer, way, err := fleet.Errand[response](ctx, roads, host, user, whole(r), q)
-		a.Report.Add(append(checks, way...)...)
+		checks = append(checks, way...)
 		if err != nil {
+			a.Report.Add(checks...)
 			a.SetOutput("verdict", string(verdict.Unproven))
 			return err
 		}
 		done = answer
+		done.Checks = append(checks, answer.Checks...) // the way there decides too
 	}
 	return report(a, done, waive)
 }

@@ -29,8 +29,6 @@ const (
 	LFSPresent = "lfs-present"
 	// LFSContent are the objects' contents against their names.
 	LFSContent = "lfs-content"
-	// WaiverEnded is a waiver whose date has passed.
-	WaiverEnded = "waiver-ended"
 )
 
 // Contract is one promise. Exactly one of Restic, LFS and State is set.
