@@ -117,6 +117,7 @@ var scenarios = map[string]action.Run{
 		<-ctx.Done()
 		return fmt.Errorf("waiting: %w", ctx.Err())
 	},
+	"leave secrets": leaveSecrets,
 	"big summary": func(_ context.Context, a *action.Action) error {
 		a.Summarize(strings.Repeat("0123456789 line\n", 100_000))
 		return nil

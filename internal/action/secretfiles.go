@@ -47,8 +47,10 @@ type keptFile struct {
 	Schema string `json:"schema"`
 	// Token is the name of the directory, so that a marker that was copied
 	// elsewhere makes nothing ours.
-	Token   string    `json:"token"`
-	Job     keptJob   `json:"job"`
+	Token string  `json:"token"`
+	Job   keptJob `json:"job"`
+	// Runner is the process that runs the job, see runnerID.
+	Runner  string    `json:"runner,omitempty"`
 	Kept    bool      `json:"kept"`
 	Expires time.Time `json:"expires"`
 }
@@ -83,7 +85,7 @@ func (a *Action) KeepSecretFiles(ctx context.Context, keepFor time.Duration) (*S
 	s := &SecretFiles{}
 	name := keptPrefix + strings.TrimPrefix(token(), "edge_")
 	s.Dir, s.entry = filepath.Join(root, name), filepath.Join(register, name)
-	s.marker = keptFile{Schema: keptSchema, Token: name, Job: a.keptJob(), Expires: time.Now().Add(keepFor).UTC()}
+	s.marker = keptFile{Schema: keptSchema, Token: name, Job: a.keptJob(), Runner: runnerID(), Expires: time.Now().Add(keepFor).UTC()}
 	// In the register first: a directory that nobody knows of is never swept.
 	if err = files.Write(s.entry, []byte(s.Dir)); err == nil {
 		err = os.Mkdir(s.Dir, 0o700)
@@ -154,7 +156,7 @@ func (a *Action) keptRoot() (string, error) {
 	if !filepath.IsAbs(a.getenv("RUNNER_TEMP")) {
 		return "", errors.New("RUNNER_TEMP is not set to an absolute path, so there is no place that goes with the job")
 	}
-	root := filepath.Join(a.getenv("RUNNER_TEMP"), "edge-actions")
+	root := filepath.Join(a.getenv("RUNNER_TEMP"), tempName)
 	return root, privateDir(root)
 }
 

@@ -30,6 +30,11 @@ func (a *Action) SweepSecretFiles(ctx context.Context, own bool) (removed, left 
 		return 0, 0, err
 	}
 	defer unlock()
+	return a.sweepKeptDirs(root, register, own)
+}
+
+// sweepKeptDirs is to be called with the register locked.
+func (a *Action) sweepKeptDirs(root, register string, own bool) (removed, left int, err error) {
 	dirs, err := keptDirs(root, register)
 	for _, dir := range dirs {
 		gone, sweepErr := a.sweepKept(dir, own)
@@ -137,6 +142,8 @@ func (a *Action) over(m keptFile, own bool) bool {
 	case !m.Kept: // and its maker is gone, since its lock was free
 		return true
 	case time.Now().After(m.Expires):
+		return true
+	case runnerGone(m.Runner): // killed, or the machine went down
 		return true
 	case me.Workspace == "" || m.Job.Workspace != me.Workspace:
 		return false // nothing says that the other job has ended

@@ -10,6 +10,9 @@ import (
 
 const secretPrefix = "secret-"
 
+// tempName is the directory in RUNNER_TEMP in which everything of ours is.
+const tempName = "edge-actions"
+
 // aliveFile is locked for as long as the process that made a SecretDir lives.
 const aliveFile = ".alive"
 
@@ -28,19 +31,20 @@ func (a *Action) tempRoot() (string, error) {
 	if root == "" {
 		root = os.TempDir()
 	}
-	root = filepath.Join(root, "edge-actions")
+	root = filepath.Join(root, tempName)
 	return root, os.MkdirAll(root, 0o700)
 }
 
 // SecretDir makes a directory for files that must not outlive the run, and a
 // function that removes it. It first removes those of runs that were killed:
-// their lock is free, whatever their process id is used for now.
+// their lock is free, whatever their process id is used for now, and wherever
+// their RUNNER_TEMP was.
 func (a *Action) SecretDir() (dir string, remove func(), err error) {
 	root, err := a.tempRoot()
 	if err != nil {
 		return "", nil, err
 	}
-	if err := sweepSecrets(root); err != nil {
+	if err := a.registerPlace(root); err != nil {
 		return "", nil, err
 	}
 	if dir, err = os.MkdirTemp(root, secretPrefix); err != nil {
