@@ -174,3 +174,28 @@ func TestLabDoor(t *testing.T) {
 	reboot(t, h, h.must(t, "cat /proc/sys/kernel/random/boot_id"))
 	see("closed and rebooted", "silence")
 }
+
+// A disk goes back to what it was, and what it is known by stays.
+func TestLabRollback(t *testing.T) {
+	h := NewBare(t, 1).Hosts[0]
+	check := "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; find /boot/efi /etc/NIXOS /root/litter 2>/dev/null | sort; ls /usr/bin/tac 2>/dev/null; true"
+	h.must(t, "rm /usr/bin/tac") // a whiteout in the snapshot
+	want := h.must(t, check)
+	if err := h.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	boot := h.must(t, "cat /proc/sys/kernel/random/boot_id")
+	h.must(t, "touch /etc/NIXOS /root/litter /boot/efi/litter; rm -r /boot/efi/EFI/debian; ln -s x /usr/bin/tac; echo other >/etc/machine-id; sync")
+	if got := h.must(t, check); got == want {
+		t.Fatal("nothing changed in between")
+	}
+	if err := h.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.must(t, check); got != want {
+		t.Errorf("it came back with (-want +got):\n%s", cmp.Diff(want, got))
+	}
+	if got := h.must(t, "cat /proc/sys/kernel/random/boot_id"); got == boot {
+		t.Error("it did not boot")
+	}
+}

@@ -74,13 +74,8 @@ func (l *Lab) reopen(dir string) (*Host, error) {
 // Add brings up more hosts, each a node with a name of its own. If one fails, Down
 // removes what there is of it.
 func (l *Lab) Add(names ...string) (err error) {
-	if l.base == "" { // it was opened
-		if l.base, err = base(); err != nil {
-			return fmt.Errorf("making the base: %w", err)
-		}
-		if l.bin, err = labhost(); err != nil {
-			return err
-		}
+	if err := l.stock(); err != nil {
+		return err
 	}
 	var hosts []*Host
 	taken := map[string]bool{}
@@ -95,6 +90,18 @@ func (l *Lab) Add(names ...string) (err error) {
 		hosts = append(hosts, l.host(name, len(l.Hosts)+len(hosts)+1, false))
 	}
 	return l.bring(hosts)
+}
+
+// stock finds what hosts are made of and boot with, if the lab was opened.
+func (l *Lab) stock() (err error) {
+	if l.base != "" {
+		return nil
+	}
+	if l.base, err = base(); err != nil {
+		return fmt.Errorf("making the base: %w", err)
+	}
+	l.bin, err = labhost()
+	return err
 }
 
 // nameForm is of names that become directories and networks. Those that begin

@@ -11,7 +11,7 @@ import (
 	"edge-actions/internal/testing/lab"
 )
 
-const usage = `usage: scripts/lab up [N] [--bare] | add NAME... | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | door NAME open|closed | reboot NAME | instance NAME OCID`
+const usage = `usage: scripts/lab up [N] [--bare] | add NAME... | down | status | ssh NAME [COMMAND] | run NAME SCRIPT | cut NAME | mend NAME | door NAME open|closed | reboot NAME | snapshot NAME | rollback NAME | instance NAME OCID`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -80,6 +80,10 @@ func on(l *lab.Lab, h *lab.Host, verb string, args []string) error {
 	case "instance":
 		s := lab.State{InstanceID: strings.Join(args, "")}
 		return h.SetState(s)
+	case "snapshot":
+		return h.Snapshot()
+	case "rollback":
+		return h.Rollback()
 	case "reboot":
 		_, err := h.Run("systemctl reboot")
 		return err
