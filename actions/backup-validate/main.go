@@ -10,6 +10,7 @@ import (
 	"edge-actions/internal/action"
 	"edge-actions/internal/agent"
 	"edge-actions/internal/contracts"
+	"edge-actions/internal/evidence"
 )
 
 //go:embed action.yml
@@ -19,7 +20,7 @@ func main() {
 	if agent.Called(os.Args) {
 		os.Exit(agent.Serve(serve))
 	}
-	os.Exit(action.Main(metadata, run))
+	os.Exit(action.Main(metadata, run, evidence.Record))
 }
 
 // serve answers on a host.

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/evidence"
 )
 
 //go:embed action.yml
@@ -18,5 +19,5 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "post" {
 		phase = post
 	}
-	os.Exit(action.Main(metadata, phase))
+	os.Exit(action.Main(metadata, phase, evidence.Record))
 }

@@ -6,9 +6,10 @@ import (
 	"os"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/evidence"
 )
 
 //go:embed action.yml
 var metadata []byte
 
-func main() { os.Exit(action.Main(metadata, run)) }
+func main() { os.Exit(action.Main(metadata, run, evidence.Record)) }

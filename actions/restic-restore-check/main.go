@@ -8,6 +8,7 @@ import (
 
 	"edge-actions/internal/action"
 	"edge-actions/internal/agent"
+	"edge-actions/internal/evidence"
 )
 
 //go:embed action.yml
@@ -17,5 +18,5 @@ func main() {
 	if agent.Called(os.Args) {
 		os.Exit(agent.Serve(serve))
 	}
-	os.Exit(action.Main(metadata, run))
+	os.Exit(action.Main(metadata, run, evidence.Record))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"edge-actions/internal/action"
+	"edge-actions/internal/evidence"
 	"edge-actions/internal/stack"
 )
 
@@ -16,5 +17,5 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == stack.SuperviseArg {
 		os.Exit(stack.Supervise(os.Args[2]))
 	}
-	os.Exit(action.Main(metadata, run))
+	os.Exit(action.Main(metadata, run, evidence.Record))
 }

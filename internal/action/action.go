@@ -37,19 +37,23 @@ type Run func(ctx context.Context, a *Action) error
 type Action struct {
 	Meta   *Metadata
 	Report *verdict.Report
+	// Record keeps evidence of the run; nobody does if it is nil.
+	Record Record
 
 	gha     *githubactions.Action
 	log     *console
 	getenv  func(string) string
 	environ []string
 	outputs map[string]string
+	written map[string]bool // of the outputs, those that the runner has
 	read    map[string]bool
+	hidden  hidden
 	summary strings.Builder
 }
 
 // Main runs an action in this process's environment and returns the exit
 // code: 0 if the report is proven, 1 otherwise. metadata is the action.yml.
-func Main(metadata []byte, run Run) int {
+func Main(metadata []byte, run Run, record Record) int {
 	// What this process and its children write is for the owner only; OpenTofu
 	// would otherwise create its state with mode 0644.
 	syscall.Umask(0o077)
@@ -61,6 +65,7 @@ func Main(metadata []byte, run Run) int {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
 	}
+	a.Record = record
 	return a.Do(ctx, run)
 }
 
@@ -86,6 +91,7 @@ func New(metadata []byte, log io.Writer, environ []string) (*Action, error) {
 		getenv:  getenv,
 		environ: environ,
 		outputs: map[string]string{},
+		written: map[string]bool{},
 		read:    map[string]bool{},
 	}, nil
 }
@@ -101,7 +107,7 @@ func (a *Action) Do(ctx context.Context, run Run) int {
 	}
 	a.log.closeAll()
 	a.Report.Add(verdict.ChecksOf(err)...)
-	a.finish()
+	a.record(ctx, a.finish())
 	a.show()
 	if a.Report.Verdict != verdict.Proven {
 		return 1
@@ -126,8 +132,9 @@ func guard(ctx context.Context, a *Action, run Run) (err error) {
 
 // finish writes everything that the runner is to keep. Whatever goes wrong in
 // it becomes a check of the report, and the report on disk is written last or
-// again: a reader must never find a proven one of a failed step.
-func (a *Action) finish() {
+// again: a reader must never find a proven one of a failed step. The path of
+// the report is empty if there is none.
+func (a *Action) finish() (report string) {
 	entries, err := a.formatOutputs()
 	a.Report.Add(verdict.ChecksOf(err)...)
 	path, err := a.writeReport("")
@@ -137,15 +144,22 @@ func (a *Action) finish() {
 		var entry string
 		a.outputs["report"] = path
 		entry, err = formatOutput("report", path, token())
+		a.written["report"] = err == nil
 		entries += entry
 	}
 	if entry, ok := a.failureReason(err); ok {
 		entries += entry
 	}
 	err = errors.Join(err, a.writeOutputs(entries))
-	if err == nil {
-		return
+	if err != nil {
+		a.amend(path, err)
 	}
+	return path
+}
+
+// amend adds what went wrong after the report was written, to it and to the
+// one on disk.
+func (a *Action) amend(path string, err error) {
 	a.Report.Add(verdict.ChecksOf(err)...)
 	if path == "" {
 		a.sum()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	githubactions "github.com/sethvargo/go-githubactions"
 )
@@ -25,7 +26,9 @@ import (
 //     the log and hide nothing.
 func (a *Action) Mask(secret string) {
 	var b strings.Builder
-	for _, part := range maskParts(secret) {
+	parts := maskParts(secret)
+	a.hidden.add(parts)
+	for _, part := range parts {
 		command := &githubactions.Command{Name: "add-mask", Message: part}
 		fmt.Fprintln(&b, command)
 		if strings.Contains(part, "%") {
@@ -52,4 +55,31 @@ func maskParts(secret string) []string {
 	}
 	slices.SortStableFunc(parts, func(a, b string) int { return len(b) - len(a) })
 	return parts
+}
+
+// hidden is what was masked so far.
+type hidden struct {
+	mu    sync.Mutex // masks are found by several goroutines
+	parts []string
+}
+
+func (h *hidden) add(parts []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.parts = append(h.parts, parts...)
+}
+
+// Redactor replaces what was masked so far, as the runner does in its log, for
+// text that goes elsewhere.
+func (a *Action) Redactor() *strings.Replacer {
+	a.hidden.mu.Lock()
+	defer a.hidden.mu.Unlock()
+	parts := slices.Clone(a.hidden.parts)
+	// At one place the replacer takes the first that fits.
+	slices.SortStableFunc(parts, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, part := range parts {
+		pairs = append(pairs, part, "***")
+	}
+	return strings.NewReplacer(pairs...)
 }

@@ -50,6 +50,7 @@ func (a *Action) formatOutputs() (string, error) {
 			errs = append(errs, err)
 			continue
 		}
+		a.written[name] = true
 		b.WriteString(entry)
 	}
 	return b.String(), errors.Join(errs...)
@@ -74,6 +75,7 @@ func (a *Action) failureReason(err error) (string, bool) {
 	}
 	a.outputs["failure_reason"] = reason
 	entry, err := formatOutput("failure_reason", reason, token())
+	a.written["failure_reason"] = err == nil
 	return entry, err == nil
 }
 
@@ -83,6 +85,7 @@ func (a *Action) writeOutputs(entries string) error {
 		return nil
 	}
 	if err := a.fileCommand("output", entries); err != nil {
+		clear(a.written)
 		return verdict.CannotTell("output", "the outputs to be written", err, "look at the space on the runner's disk")
 	}
 	return nil

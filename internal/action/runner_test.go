@@ -126,7 +126,7 @@ var scenarios = map[string]action.Run{
 
 func TestMain(m *testing.M) {
 	if run := scenarios[os.Getenv("ACTION_TEST_SCENARIO")]; run != nil {
-		os.Exit(action.Main([]byte(metadata), run))
+		os.Exit(action.Main([]byte(metadata), run, nil))
 	}
 	os.Exit(m.Run())
 }

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 
 	"edge-actions/internal/files"
+	"edge-actions/internal/signature"
 	"edge-actions/internal/verdict"
 
-	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -28,58 +28,37 @@ const (
 // ReadSigner reads a private SSH key in OpenSSH or PEM form. A refusal is
 // named "input-signing_key" and shows nothing of the key.
 func ReadSigner(path string) (ssh.Signer, error) {
-	refuse := func(got, hint string) error {
-		return verdict.Refuse("input-signing_key", "a private SSH key without a passphrase: ed25519, ecdsa or rsa", got, hint)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, refuse(quote(err.Error()), "correct the file or the input signing_key")
-	}
-	signer, err := ssh.ParsePrivateKey(data)
-	if locked := (*ssh.PassphraseMissingError)(nil); errors.As(err, &locked) {
-		return nil, refuse("one with a passphrase", "nobody is there to type it: make a key for this job with ssh-keygen -t ed25519 -N ''")
-	}
-	if err != nil {
-		// The parser's own words may hold parts of the file.
-		return nil, refuse("a file that is none", "give the path of the private key, not of the .pub file")
-	}
-	switch signer.PublicKey().Type() {
-	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSA:
-		return signer, nil
-	}
-	return nil, refuse(quote(signer.PublicKey().Type()), "make a key with ssh-keygen -t ed25519 -N ''")
+	return signature.ReadSigner(path, signature.Source{ID: "input-signing_key", Name: "the input signing_key"})
 }
 
 // Sign returns the signature of a document in the armored form of ssh-keygen
 // -Y sign.
 func Sign(document []byte, signer ssh.Signer) ([]byte, error) {
-	sig, err := sshsig.Sign(bytes.NewReader(document), signer, sshsig.HashSHA512, Namespace)
+	sig, err := signature.Sign(document, signer, Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("signing the handoff: %w", err)
 	}
-	return sshsig.Armor(sig), nil
+	return signature.Armored(sig), nil
 }
 
-// Verify returns an error named "signature" unless signature is one of the
-// document, for this purpose, by one of the keys.
-func Verify(document, signature []byte, keys ...ssh.PublicKey) error {
+// Verify returns an error named "signature" unless armored is a signature of
+// the document, for this purpose, by one of the keys.
+func Verify(document, armored []byte, keys ...ssh.PublicKey) error {
 	refuse := func(got string) error {
 		return verdict.Refuse("signature", "a handoff signed by a known key", got, "pass handoff.json and handoff.json.sig unchanged, and the public key of the stack's signing_key")
 	}
-	sig, err := sshsig.Unarmor(signature)
+	sig, err := signature.ParseArmored(armored)
 	if err != nil {
 		return refuse("no readable signature: " + quote(err.Error()))
 	}
-	for _, key := range keys {
-		if !bytes.Equal(key.Marshal(), sig.PublicKey.Marshal()) {
-			continue
-		}
-		if err := sshsig.Verify(bytes.NewReader(document), sig, key, sig.HashAlgorithm, Namespace); err != nil {
-			return refuse("one that does not fit: " + quote(err.Error()))
-		}
-		return nil
+	err = signature.Verify(document, sig, Namespace, keys...)
+	if unknown := (*signature.UnknownKeyError)(nil); errors.As(err, &unknown) {
+		return refuse(unknown.Error())
 	}
-	return refuse("one by " + ssh.FingerprintSHA256(sig.PublicKey))
+	if err != nil {
+		return refuse("one that does not fit: " + quote(err.Error()))
+	}
+	return nil
 }
 
 // Written is a handoff on disk.
