@@ -9,31 +9,10 @@ import (
 	"slices"
 	"strings"
 
+	"edge-actions/scripts/index/catalog"
+
 	"go.yaml.in/yaml/v4"
 )
-
-// Action is one action.yml, as far as it is for readers.
-type Action struct {
-	Name        string   `yaml:"name"`
-	Description string   `yaml:"description"`
-	Uses        string   `yaml:"uses"`
-	Inputs      []Input  `yaml:"inputs,omitempty"`
-	Outputs     []Output `yaml:"outputs,omitempty"`
-}
-
-// Input is one input, in the order of the file.
-type Input struct {
-	Name        string `yaml:"name"`
-	Description string `yaml:"description"`
-	Required    bool   `yaml:"required,omitempty"`
-	Default     string `yaml:"default,omitempty"`
-}
-
-// Output is one output, in the order of the file.
-type Output struct {
-	Name        string `yaml:"name"`
-	Description string `yaml:"description"`
-}
 
 // file is an action.yml as it is written.
 type file struct {
@@ -96,14 +75,14 @@ var nodeActions = map[string]bool{"nixos-bootstrap": true}
 var snake = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // load reads the action in dir and returns every rule that it breaks.
-func load(dir string) (Action, error) {
+func load(dir string) (catalog.Action, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "action.yml"))
 	if err != nil {
-		return Action{}, err
+		return catalog.Action{}, err
 	}
 	var f file
 	if err := yaml.Unmarshal(data, &f); err != nil {
-		return Action{}, fmt.Errorf("%s/action.yml: %w", dir, err)
+		return catalog.Action{}, fmt.Errorf("%s/action.yml: %w", dir, err)
 	}
 	var errs []error
 	wrong := func(format string, args ...any) {
@@ -116,7 +95,7 @@ func load(dir string) (Action, error) {
 	if f.Description == "" {
 		wrong("no description")
 	}
-	a := Action{Name: f.Name, Description: oneLine(f.Description), Uses: "actions/" + folder}
+	a := catalog.Action{Name: f.Name, Description: oneLine(f.Description), Uses: "actions/" + folder}
 	node := strings.HasPrefix(f.Runs.Using, "node")
 	for _, in := range f.Inputs {
 		if !snake.MatchString(in.name) {
@@ -128,7 +107,7 @@ func load(dir string) (Action, error) {
 		if in.value.Required && in.value.Default != "" {
 			wrong("input %q is required and has a default", in.name)
 		}
-		a.Inputs = append(a.Inputs, Input{in.name, oneLine(in.value.Description), in.value.Required, strings.TrimSpace(in.value.Default)})
+		a.Inputs = append(a.Inputs, catalog.Input{Name: in.name, Description: oneLine(in.value.Description), Required: in.value.Required, Default: strings.TrimSpace(in.value.Default)})
 	}
 	for _, out := range f.Outputs {
 		if !snake.MatchString(out.name) {
@@ -140,7 +119,7 @@ func load(dir string) (Action, error) {
 		if want := "${{ steps.run.outputs." + out.name + " }}"; !node && out.value.Value != want {
 			wrong("output %q has the value %q, want %q", out.name, out.value.Value, want)
 		}
-		a.Outputs = append(a.Outputs, Output{out.name, oneLine(out.value.Description)})
+		a.Outputs = append(a.Outputs, catalog.Output{Name: out.name, Description: oneLine(out.value.Description)})
 	}
 	switch {
 	case f.Runs.Using == "composite":
@@ -148,6 +127,7 @@ func load(dir string) (Action, error) {
 			wrong("%s", problem)
 		}
 	case node && nodeActions[folder]:
+		a.Using = f.Runs.Using
 	default:
 		wrong("runs.using is %q, want composite: the one form that works on every runner without docker", f.Runs.Using)
 	}

@@ -8,23 +8,47 @@ import (
 	"path/filepath"
 	"strings"
 
+	"edge-actions/scripts/index/catalog"
+
 	"go.yaml.in/yaml/v4"
 )
 
 const header = "# Every action, its inputs and outputs. Generated from actions/*/action.yml:\n# go run ./scripts/index\n"
 
 // run brings the index and the READMEs below root up to date, or with check
-// says what is not.
+// says what is not; and holds the change log against the actions.
 func run(root string, check bool) error {
-	dirs, err := filepath.Glob(filepath.Join(root, "actions", "*"))
+	index, wanted, order, err := collect(root)
 	if err != nil {
 		return err
 	}
-	var index struct {
-		Actions []Action `yaml:"actions"`
+	var errs []error
+	for _, path := range order {
+		old, err := os.ReadFile(path)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		switch {
+		case bytes.Equal(old, []byte(wanted[path])):
+		case check:
+			errs = append(errs, fmt.Errorf("%s is out of date; run: go run ./scripts/index\n%s", path, diff(string(old), wanted[path])))
+		default:
+			if err := os.WriteFile(path, []byte(wanted[path]), 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	wanted := map[string]string{}
-	var order []string
+	return errors.Join(append(errs, versioned(root, index))...)
+}
+
+// collect reads every action below root, and returns the files that follow
+// from them, in order.
+func collect(root string) (index *catalog.Catalog, wanted map[string]string, order []string, err error) {
+	dirs, err := filepath.Glob(filepath.Join(root, "actions", "*"))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	index, wanted = &catalog.Catalog{}, map[string]string{}
 	var errs []error
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -46,34 +70,19 @@ func run(root string, check bool) error {
 		order = append(order, readme)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err // an index of half the actions would be wrong
+		return nil, nil, nil, err // an index of half the actions would be wrong
 	}
 	data, err := yaml.Marshal(index)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	path := filepath.Join(root, "action-index.yaml")
 	wanted[path] = header + string(data)
-	for _, path := range append(order, path) {
-		old, err := os.ReadFile(path)
-		if err != nil && !os.IsNotExist(err) {
-			return err
-		}
-		switch {
-		case bytes.Equal(old, []byte(wanted[path])):
-		case check:
-			errs = append(errs, fmt.Errorf("%s is out of date; run: go run ./scripts/index\n%s", path, diff(string(old), wanted[path])))
-		default:
-			if err := os.WriteFile(path, []byte(wanted[path]), 0o644); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return index, wanted, append(order, path), nil
 }
 
 // tables returns the README with its tables made anew.
-func tables(path string, a Action) (string, error) {
+func tables(path string, a catalog.Action) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", err

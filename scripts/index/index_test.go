@@ -42,7 +42,16 @@ func tree(t *testing.T, yml, readme string) string {
 	if readme != "" {
 		write(t, filepath.Join(root, "actions/hello/README.md"), readme)
 	}
+	unreleased(t, root)
 	return root
+}
+
+// unreleased puts a change log and a released.yaml into root that have nothing
+// to say about the actions there.
+func unreleased(t *testing.T, root string) {
+	t.Helper()
+	write(t, filepath.Join(root, "CHANGELOG.md"), "# Changelog\n\n## [Unreleased]\n")
+	write(t, filepath.Join(root, releasedPath), "version: 0.0.0\nactions:\n    - name: hello\n      inputs:\n        - {name: who_is_it, required: true}\n")
 }
 
 func write(t *testing.T, path, text string) {
@@ -156,11 +165,16 @@ func TestReadmeRules(t *testing.T) {
 
 func TestNodeShim(t *testing.T) {
 	root := t.TempDir()
+	unreleased(t, root)
+	write(t, filepath.Join(root, releasedPath), "version: 0.0.0\nactions:\n    - name: nixos-bootstrap\n")
 	yml := "name: nixos-bootstrap\ndescription: Boots.\nruns:\n  using: node20\n  main: main.js\n"
 	write(t, filepath.Join(root, "actions/nixos-bootstrap/action.yml"), yml)
 	write(t, filepath.Join(root, "actions/nixos-bootstrap/README.md"), readme)
 	if err := run(root, false); err != nil {
 		t.Error(err)
+	}
+	if index := read(t, filepath.Join(root, "action-index.yaml")); !strings.Contains(index, "using: node20") {
+		t.Errorf("what node it needs is not in the index:\n%s", index)
 	}
 }
 

@@ -4,6 +4,11 @@
 //
 //	go run ./scripts/index          writes what has changed
 //	go run ./scripts/index -check   fails if anything would change
+//
+// Both hold CHANGELOG.md against what changed for a workflow since the last
+// release, whose inputs and outputs are in released.yaml:
+//
+//	go run ./scripts/index -release 1.2.3   makes the actions as they are those
 package main
 
 import (
@@ -14,8 +19,16 @@ import (
 
 func main() {
 	check := flag.Bool("check", false, "write nothing, fail if anything is out of date")
+	version := flag.String("release", "", "keep the inputs and outputs as those of this version")
 	flag.Parse()
-	if err := run(".", *check); err != nil {
+	err := error(nil)
+	if *version != "" {
+		err = release(".", *version)
+	}
+	if err == nil {
+		err = run(".", *check)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
