@@ -25,6 +25,10 @@ func TestSnapshots(t *testing.T) {
 	if r.Outputs["verdict"] != "proven" || len(out) != 1 || out[0]["name"] != "control-plane" || len(out[0]["snapshot_id"].(string)) != 64 {
 		t.Errorf("%v %v", r.Outputs, out)
 	}
+	// What recovery-report holds rehearsals against.
+	if out[0]["kind"] != "restic" || out[0]["repository_id"] != j.id || out[0]["snapshot_host"] == nil || out[0]["max_age_seconds"] == nil || len(out[0]["paths"].([]any)) != 1 || out[0]["paths"].([]any)[0] != j.data {
+		t.Errorf("what it is of: %v", out[0])
+	}
 	r.Says("part 1 of 2", "none of 2 parts was read before")
 	r = j.Do()
 	r.Want("")

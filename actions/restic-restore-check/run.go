@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -52,6 +53,9 @@ func run(ctx context.Context, a *action.Action) error {
 		return err
 	}
 	a.Report.Subject = r.Want.Host
+	if err := about(a, r); err != nil {
+		return err
+	}
 	var done response
 	if host == "" {
 		done = q.rehearse(ctx, a.Environ(), a.Logf)
@@ -67,7 +71,19 @@ func run(ctx context.Context, a *action.Action) error {
 		done = answer
 		done.Checks = append(checks, answer.Checks...) // the way there decides too
 	}
-	return report(a, done, waive)
+	return report(a, done, waive, len(r.Include) == 0)
+}
+
+// about says which backup this is of, however it ends: one host may have several.
+func about(a *action.Action, r *recovery.Rehearsal) error {
+	paths, err := json.Marshal(r.Want.Paths)
+	if err != nil {
+		return err
+	}
+	a.SetOutput("repository_id", r.RepositoryID)
+	a.SetOutput("host", r.Want.Host)
+	a.SetOutput("paths", string(paths))
+	return nil
 }
 
 // whole is more than a rehearsal can take: each of restic's commands its time,
@@ -77,7 +93,7 @@ func whole(r *recovery.Rehearsal) time.Duration {
 	return min(commands*r.Timeout+assert.Timeout, 24*time.Hour)
 }
 
-func report(a *action.Action, done response, waive []string) error {
+func report(a *action.Action, done response, waive []string, whole bool) error {
 	out, checks := done.Rehearsed, done.Checks
 	for i := range checks {
 		if checks[i].Verdict != verdict.Proven && slices.Contains(waive, checks[i].ID) {
@@ -94,6 +110,7 @@ func report(a *action.Action, done response, waive []string) error {
 	if out.Files == 0 {
 		return nil
 	}
+	a.SetOutput("restored_whole", strconv.FormatBool(whole))
 	a.SetOutput("restored_bytes", strconv.FormatUint(out.Bytes, 10))
 	a.SetOutput("restored_files", strconv.FormatUint(out.Files, 10))
 	a.SetOutput("rto_seconds", fmt.Sprintf("%.1f", out.RTO().Seconds()))

@@ -23,6 +23,9 @@ func TestRehearsal(t *testing.T) {
 	if n, err := strconv.Atoi(r.Outputs["restored_bytes"]); err != nil || n != 1002*len(secret) {
 		t.Errorf("%s bytes, want %d", r.Outputs["restored_bytes"], 1002*len(secret))
 	}
+	if r.Outputs["restored_whole"] != "true" || r.Outputs["host"] != j.Inputs["host"] || r.Outputs["repository_id"] != j.Inputs["repository_id"] || !strings.Contains(r.Outputs["paths"], strconv.Quote(j.data)) {
+		t.Errorf("what it is of: %v", r.Outputs)
+	}
 	j.clean(r)
 	if r.Outputs["rto_whole_estimate_seconds"] != "" {
 		t.Error("an estimate for what was measured")
@@ -31,7 +34,9 @@ func TestRehearsal(t *testing.T) {
 	j.Inputs["include"] = filepath.Join(j.data, "data")
 	r = j.Do()
 	r.Want("")
-	r.Says("an ESTIMATE for the whole snapshot")
+	if r.Says("an ESTIMATE for the whole snapshot"); r.Outputs["restored_whole"] != "false" {
+		t.Errorf("a part is called the whole: %v", r.Outputs)
+	}
 	if r.Outputs["rto_whole_estimate_seconds"] == "" {
 		t.Errorf("%v", r.Outputs)
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"edge-actions/internal/forge"
@@ -206,47 +205,6 @@ func equal(a, b handoff.Node) bool {
 	one, err1 := (&handoff.Document{Nodes: []handoff.Node{a}}).Encode()
 	two, err2 := (&handoff.Document{Nodes: []handoff.Node{b}}).Encode()
 	return err1 == nil && err2 == nil && string(one) == string(two)
-}
-
-// run starts the workflow and follows it to its end, or goes on where an earlier
-// run of ours was cut.
-func (d *Delivery) run(ctx context.Context, r *Result, there *present) verdict.Check {
-	wanted := fmt.Sprintf("a run of %s in %s that ends well", d.Workflow, d.Target)
-	key := d.Target.String() + "/" + d.Workflow + "@" + d.Branch
-	last, err := d.Journal.read(key)
-	if err != nil {
-		return verdict.CannotTell(Ran, wanted, err, "look at the file; without it the workflow is started again").Check
-	}
-	if last.SHA256 == there.sha256 && last.Done {
-		return verdict.Check{ID: Ran, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("run %d did, for this handoff", last.RunID)}
-	}
-	if last.SHA256 == there.sha256 && last.RunID > 0 {
-		d.Logf("handoff: following run %d, which an earlier run started", last.RunID)
-		r.RunID = last.RunID
-	} else {
-		inputs := map[string]string{"handoff_sha256": there.sha256, "state_serial": strconv.FormatInt(there.serial, 10)}
-		if r.RunID, err = d.Target.Dispatch(ctx, d.Workflow, d.Branch, inputs); err != nil {
-			return about(Ran, wanted, err)
-		}
-		d.Logf("handoff: started run %d of %s in %s", r.RunID, d.Workflow, d.Target)
-		if err := d.Journal.write(key, entry{SHA256: there.sha256, RunID: r.RunID}); err != nil {
-			return verdict.CannotTell(Ran, wanted, err, fmt.Sprintf("run %d goes on; correct the directory for deliveries", r.RunID)).Check
-		}
-	}
-	limited, cancel := context.WithTimeout(ctx, d.Wait)
-	defer cancel()
-	run, err := d.Target.WaitRun(limited, r.RunID, d.Poll)
-	r.RunURL = run.URL
-	if err != nil {
-		if run.Done() || verdict.Has(err, forge.Missing) { // it ended, or is gone: the next delivery starts another
-			err = errors.Join(err, d.Journal.write(key, entry{}))
-		}
-		return about(Ran, wanted, err)
-	}
-	if err := d.Journal.write(key, entry{SHA256: there.sha256, RunID: r.RunID, Done: true}); err != nil {
-		return verdict.CannotTell(Ran, wanted, err, "it ended well; correct the directory for deliveries").Check
-	}
-	return verdict.Check{ID: Ran, Verdict: verdict.Proven, Wanted: wanted, Got: fmt.Sprintf("run %d", r.RunID)}
 }
 
 // report puts the status on the commit that the handoff comes from.

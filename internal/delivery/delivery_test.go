@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -106,49 +105,6 @@ func TestTwoAtOnce(t *testing.T) {
 			doc, _, commits := g.there()
 			if (doc == string(document)) != (tt.want == Delivered) || commits != map[Outcome]int{Delivered: 3, Superseded: 2}[tt.want] {
 				t.Errorf("%d commits, %s", commits, doc)
-			}
-		})
-	}
-}
-
-// A delivery that was cut is completed by the next one, at each of its steps.
-func TestCut(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		at         func(r *http.Request) bool
-		want       Outcome // of the next
-		dispatches int     // in the next
-	}{
-		"before the commit": {func(r *http.Request) bool {
-			return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/contents")
-		}, Delivered, 1},
-		"after the commit, before the run":      {func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/dispatches") }, Unchanged, 1},
-		"while the run is followed":             {func(r *http.Request) bool { return oneRun.MatchString(r.URL.Path) }, Unchanged, 0},
-		"before the status, with all else done": {func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/statuses/") }, Unchanged, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newRig(t, true)
-			ctx, cancel := context.WithCancelCause(t.Context())
-			g.hook(func(r *http.Request) {
-				if tt.at(r) {
-					cancel(errors.New("cut"))
-					panic(http.ErrAbortHandler) // it never arrives
-				}
-			})
-			document, signature := g.document(7, "10.0.0.1", g.signer)
-			if r := g.delivery().Deliver(ctx, document, signature); verdict.Of(r.Checks) == verdict.Proven {
-				t.Errorf("a delivery that was cut is proven: %+v", r)
-			}
-			g.hook(nil)
-			g.forget()
-			document, signature = g.document(7, "10.0.0.1", g.signer)
-			ends(t, g.delivery().Deliver(t.Context(), document, signature), tt.want)
-			if n := g.count(http.MethodPost, "/dispatches"); n != tt.dispatches {
-				t.Errorf("%d runs were started", n)
-			}
-			if state, _ := g.state(); state != "success" {
-				t.Errorf("the status is %q", state)
 			}
 		})
 	}

@@ -23,7 +23,12 @@ type entry struct {
 	Key    string `json:"key"`
 	// SHA256 is of the handoff, RunID of the run that was started for it.
 	SHA256 string `json:"sha256"`
-	RunID  int64  `json:"run_id"`
+	// Asked: a run was about to be started, when Before was the newest one.
+	Asked  bool  `json:"asked,omitempty"`
+	Before int64 `json:"before,omitempty"`
+	RunID  int64 `json:"run_id"`
+	// URL is the run's page.
+	URL string `json:"url,omitempty"`
 	// Done: it ended well.
 	Done bool `json:"done"`
 }

@@ -41,8 +41,9 @@ type rig struct {
 	signer   ssh.Signer
 	journal  *Journal
 	mu       sync.Mutex
-	status   string // of every run
-	before   func(r *http.Request)
+	status   string                 // of every run
+	before   func(r *http.Request)  // the forge has it
+	after    func(r *http.Response) // the forge has done it, before the answer arrives
 	requests []string
 }
 
@@ -87,6 +88,12 @@ var oneRun = regexp.MustCompile(`/actions/runs/[0-9]+$`)
 
 // end has each run be ended as the double of the runner says.
 func (g *rig) end(res *http.Response) error {
+	g.mu.Lock()
+	after := g.after
+	g.mu.Unlock()
+	if after != nil {
+		after(res)
+	}
 	if !oneRun.MatchString(res.Request.URL.Path) || res.StatusCode != http.StatusOK {
 		return nil
 	}
@@ -134,6 +141,16 @@ func (g *rig) hook(before func(r *http.Request)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.before = before
+}
+
+// runs counts the runs that the forge has of the target's workflows.
+func (g *rig) runs() int {
+	g.t.Helper()
+	var list struct {
+		Runs []struct{ ID int64 } `json:"workflow_runs"`
+	}
+	forgetest.New(g.t).API(g.t, http.MethodGet, g.target.Path()+"/actions/runs", nil, &list)
+	return len(list.Runs)
 }
 
 // document is a handoff of one node, by the rig's signer or another.

@@ -21,8 +21,8 @@ const (
 	// maxPause bounds the wait between two attempts, and how long a forge may
 	// ask for.
 	maxPause = 30 * time.Second
-	// maxBody bounds an answer. The largest that is wanted is the list of an
-	// issue's comments, which Forgejo gives in one piece.
+	// maxBody bounds an answer. The largest that are wanted are the list of an
+	// issue's comments, which Forgejo gives in one piece, and a release's asset.
 	maxBody = 32 << 20
 )
 
@@ -34,11 +34,15 @@ type op struct {
 	path   string
 	query  url.Values
 	body   any // to be JSON; nil for none
+	// raw is a body as it is, of contentType, in the place of body.
+	raw         []byte
+	contentType string
 	// repeat says that a change may be sent again after a lost answer: it comes
 	// to the same. A read always may.
 	repeat  bool
 	timeout time.Duration // of one attempt; the client's if 0
-	// into is where the answer goes; nil throws it away.
+	// into is where the answer goes, decoded, or as it is into a *[]byte; nil
+	// throws it away.
 	into any
 }
 
@@ -61,7 +65,7 @@ func (a *answer) at() (time.Time, bool) {
 // do asks until there is an answer, or another attempt would not help or could
 // do the thing twice.
 func (c *Client) do(ctx context.Context, o op) (*answer, error) {
-	var body []byte
+	body := o.raw
 	if o.body != nil {
 		var err error
 		if body, err = json.Marshal(o.body); err != nil {
@@ -105,10 +109,12 @@ func (c *Client) once(ctx context.Context, o op, body []byte) (*answer, error) {
 		req.URL.RawQuery = o.query.Encode()
 	}
 	req.Header.Set("Authorization", "token "+c.token)
-	req.Header.Set("Accept", "application/json")
+	if _, raw := o.into.(*[]byte); !raw {
+		req.Header.Set("Accept", "application/json")
+	}
 	req.Header.Set("User-Agent", "edge-actions")
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", or(o.contentType, "application/json"))
 	}
 	res, err := c.http.Do(req)
 	a.connected = connected.Load()
@@ -178,6 +184,10 @@ func retryAfter(a *answer) time.Duration {
 
 func decode(a *answer, into any) error {
 	if into == nil || a.status == http.StatusNoContent {
+		return nil
+	}
+	if raw, ok := into.(*[]byte); ok {
+		*raw = a.body
 		return nil
 	}
 	if err := json.Unmarshal(a.body, into); err != nil {

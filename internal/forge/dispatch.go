@@ -27,7 +27,7 @@ func (r *Repo) Dispatch(ctx context.Context, workflow, ref string, inputs map[st
 		return 0, err
 	}
 	// Before, since nobody knows afterwards what was there.
-	before, beforeErr := r.dispatched(ctx, workflow, ref)
+	before, beforeErr := r.Dispatched(ctx, workflow, ref)
 	if beforeErr != nil && !verdict.Has(beforeErr, Missing) {
 		return 0, beforeErr
 	}
@@ -59,7 +59,7 @@ func (r *Repo) fresh(ctx context.Context, workflow, ref string, before []Run, er
 	if err != nil {
 		return unknown(err)
 	}
-	after, err := r.dispatched(ctx, workflow, ref)
+	after, err := r.Dispatched(ctx, workflow, ref)
 	if err != nil {
 		return unknown(err)
 	}
@@ -79,8 +79,9 @@ func (r *Repo) fresh(ctx context.Context, workflow, ref string, before []Run, er
 	return fresh[0], nil
 }
 
-// dispatched returns the last runs of a workflow that were started by hand.
-func (r *Repo) dispatched(ctx context.Context, workflow, ref string) ([]Run, error) {
+// Dispatched returns the last runs of a workflow that were started by hand on a
+// branch or a tag, at most 50. A forge that does not list runs says 404.
+func (r *Repo) Dispatched(ctx context.Context, workflow, ref string) ([]Run, error) {
 	var list struct {
 		Runs []wireRun `json:"workflow_runs"`
 	}

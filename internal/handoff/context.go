@@ -3,11 +3,12 @@ package handoff
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
 var (
-	repository = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$`)
+	repository = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$`)
 	commit     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 	decimal    = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
 	lineage    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{7,63}$`)
@@ -21,7 +22,7 @@ func (b *builder) context(c Context) {
 		id, name, value, wanted, hint string
 		ok                            bool
 	}{
-		{"context", "GITHUB_REPOSITORY", c.Repository, "owner/name", runner, repository.MatchString(c.Repository)},
+		{"context", "GITHUB_REPOSITORY", c.Repository, "owner/name", runner, ownerName(c.Repository)},
 		{"context", "GITHUB_SHA", c.Commit, "a full commit hash in lower-case hex", runner, commit.MatchString(c.Commit)},
 		{"context", "GITHUB_RUN_ID", c.RunID, "a positive whole number", runner, decimal.MatchString(c.RunID)},
 		{"context", "GITHUB_RUN_ATTEMPT", c.RunAttempt, "a positive whole number", runner, c.RunAttempt == "" || decimal.MatchString(c.RunAttempt)},
@@ -33,4 +34,11 @@ func (b *builder) context(c Context) {
 			b.refuse(f.id, f.name+": "+f.wanted, quote(f.value), f.hint)
 		}
 	}
+}
+
+// ownerName reports whether it can be a repository, of which each half has at
+// most a hundred characters.
+func ownerName(s string) bool {
+	owner, name, _ := strings.Cut(s, "/")
+	return len(owner) <= 100 && len(name) <= 100 && repository.MatchString(s)
 }

@@ -152,7 +152,7 @@ func cut(s string, n int) string {
 
 // word shows a code as it is if it is one word, and quoted else.
 func word(s string) string {
-	if s == "" || idForm.MatchString(s) {
+	if s == "" || validID(s) {
 		return s
 	}
 	return quote(s)

@@ -228,7 +228,7 @@ func (c *Client) RemoveRules(ctx context.Context, nsgID string, ids ...string) e
 
 func (c *Client) remove(ctx context.Context, nsgID string, ids []string) error {
 	for _, id := range ids {
-		if !idForm.MatchString(id) {
+		if !validID(id) {
 			return verdict.Refuse(Refused, "the id of a rule", quote(id), "see where that id comes from")
 		}
 	}
