@@ -14,13 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"edge-actions/internal/command"
 	"edge-actions/internal/sshx"
-	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/sshdtest"
 	"edge-actions/internal/verdict"
 )
 
@@ -44,56 +43,13 @@ type host struct {
 	t             testing.TB
 	address, word string
 	identity, key string
-	cmd           *exec.Cmd
-	log           *lockedBuffer
 }
 
 func newHost(t testing.TB) *host {
 	t.Helper()
-	dir := t.TempDir()
-	h := &host{t: t, address: freeAddress(t), word: "word-of-" + filepath.Base(filepath.Dir(dir)), identity: filepath.Join(dir, "identity"), log: &lockedBuffer{}}
-	for _, key := range []string{"identity", "host"} {
-		realtools.Output(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key))
-	}
-	h.key = strings.TrimSpace(read(t, filepath.Join(dir, "host.pub")))
-	if root() {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
-			t.Fatal(err)
-		}
-	}
-	config := strings.Join([]string{
-		"ListenAddress " + h.address, "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + h.identity + ".pub", "SetEnv WORD=" + h.word + " RESTIC_PASSWORD=hunter2",
-	}, "\n") + "\n"
-	path := filepath.Join(dir, "sshd_config")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sshd := "/usr/sbin/sshd" // not on the PATH of everybody
-	if _, err := os.Stat(sshd); err != nil {
-		sshd = realtools.Path(t, "sshd")
-	}
-	h.cmd = exec.Command(sshd, "-D", "-e", "-f", path)
-	h.cmd.Stderr, h.cmd.WaitDelay = h.log, time.Second // children of sshd hold its stderr
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := h.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		h.cmd.Process.Kill()
-		h.cmd.Wait()
-		if t.Failed() {
-			t.Logf("sshd said:\n%s", h.log)
-		}
-	})
-	eventually(t, "sshd to listen", func() bool {
-		conn, err := net.Dial("tcp", h.address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return h
+	word := "word-of-" + filepath.Base(filepath.Dir(t.TempDir()))
+	s := sshdtest.Start(t, "SetEnv WORD="+word+" RESTIC_PASSWORD=hunter2")
+	return &host{t: t, address: s.Address, word: word, identity: s.Identity, key: s.HostKey}
 }
 
 // dial connects through an address: the host's, or that of a proxy.
@@ -226,16 +182,6 @@ func patiently(t testing.TB, run func(timeout time.Duration) (reached bool)) {
 		}
 	}
 	t.Fatal("it never came so far")
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 type lockedBuffer struct {

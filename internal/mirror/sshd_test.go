@@ -2,16 +2,13 @@ package mirror
 
 import (
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"edge-actions/internal/testing/forgetest"
-	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/sshdtest"
 )
 
 // Over ssh with a known key, and with nothing else: not with another one, and
@@ -21,23 +18,11 @@ func TestSSH(t *testing.T) {
 	forgetest.Git(t, work, "init", "--quiet", "--initial-branch=main")
 	commit := forgetest.CommitIn(t, work, "a", "1")
 	forgetest.Git(t, work, "push", "--quiet", bare, "main")
-	keys := map[string]string{}
-	for _, name := range []string{"identity", "host", "other"} {
-		path := filepath.Join(dir, name)
-		realtools.Output(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", path)
-		public, err := os.ReadFile(path + ".pub")
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys[name] = strings.TrimSpace(string(public))
-	}
-	address := sshd(t, dir)
-	_, port, _ := net.SplitHostPort(address)
+	server, other := sshdtest.Start(t), sshdtest.Start(t)
 	known := filepath.Join(dir, "known hosts")
 	g := newGit(t)
-	g.Identity, g.KnownHosts = filepath.Join(dir, "identity"), known
-	me := strings.TrimSpace(realtools.Output(t, "id", "-un"))
-	place, err := ParsePlace("ssh://" + me + "@" + address + bare)
+	g.Identity, g.KnownHosts = server.Identity, known
+	place, err := ParsePlace("ssh://" + server.User + "@" + server.Address + bare)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +30,8 @@ func TestSSH(t *testing.T) {
 		name, known string
 		ok          bool
 	}{
-		{"a known key", fmt.Sprintf("[127.0.0.1]:%s %s\n", port, keys["host"]), true},
-		{"another key", fmt.Sprintf("[127.0.0.1]:%s %s\n", port, keys["other"]), false},
+		{"a known key", server.KnownHosts("127.0.0.1"), true},
+		{"another key", fmt.Sprintf("[127.0.0.1]:%d %s\n", server.Port, other.HostKey), false},
 		{"at first sight", "", false},
 	} {
 		if err := os.WriteFile(known, []byte(test.known), 0o600); err != nil {
@@ -71,61 +56,5 @@ func TestSSH(t *testing.T) {
 		if _, err := other.Refs(t.Context(), place, Patterns{"refs/*"}); err == nil || !strings.Contains(err.Error(), "ssh needs") && !strings.Contains(err.Error(), "in its own way") {
 			t.Errorf("%s: %v", what, err)
 		}
-	}
-}
-
-// sshd is a real one of the current user's, on a free port.
-func sshd(t *testing.T, dir string) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
-	if os.Getuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
-			t.Fatal(err)
-		}
-	}
-	config := filepath.Join(dir, "sshd_config")
-	text := strings.Join([]string{
-		"ListenAddress " + address, "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + filepath.Join(dir, "identity.pub"),
-	}, "\n") + "\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path := "/usr/sbin/sshd" // not on the PATH of everybody
-	if _, err := os.Stat(path); err != nil {
-		path = realtools.Path(t, "sshd")
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, "-D", "-e", "-f", config)
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		log.Close()
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("sshd said:\n%s", text)
-		}
-	})
-	for deadline := time.Now().Add(time.Minute); ; {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-			return address
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sshd does not listen: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

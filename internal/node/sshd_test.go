@@ -1,24 +1,20 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"edge-actions/internal/sshx"
 	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/sshdtest"
 	"edge-actions/internal/verdict"
 
 	"golang.org/x/crypto/ssh"
@@ -38,69 +34,12 @@ func newKey(t testing.TB, dir, name string) (private, public string) {
 	return private, strings.TrimSpace(string(b))
 }
 
-func me(t testing.TB) string {
-	t.Helper()
-	u, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Username
-}
-
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 // sshd is a real one that lets in the owner of a key, but by PermitRootLogin.
 // It returns the target that it is.
-func sshd(t testing.TB, key, public, permitRoot string) sshx.Target {
+func sshd(t testing.TB, key, permitRoot string) sshx.Target {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
-	hostKey, hostPublic := newKey(t, dir, "host")
-	if os.Getuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
-			t.Fatal(err)
-		}
-	}
-	for name, text := range map[string]string{
-		"authorized": public + "\n",
-		"config": strings.Join([]string{
-			"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", port), "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin " + permitRoot,
-			"PasswordAuthentication no", "KbdInteractiveAuthentication no", "HostKey " + hostKey, "AuthorizedKeysFile " + filepath.Join(dir, "authorized"),
-		}, "\n") + "\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := "/usr/sbin/sshd" // not on everybody's PATH
-	if _, err := os.Stat(path); err != nil {
-		path = realtools.Path(t, "sshd")
-	}
-	said := &log{}
-	cmd := exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "config"))
-	cmd.Stderr, cmd.WaitDelay = said, time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for end := time.Now().Add(generous); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			conn.Close()
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("sshd does not listen: %s", said.b.String())
-		}
-	}
-	return sshx.Target{Host: "127.0.0.1", Port: port, User: me(t), HostKeys: []string{hostPublic}, IdentityFiles: []string{key}, Config: "none"}
+	s := sshdtest.Start(t, "PermitRootLogin "+permitRoot, "AuthorizedKeysFile "+key+".pub")
+	return sshx.Target{Host: "127.0.0.1", Port: s.Port, User: s.User, HostKeys: []string{s.HostKey}, IdentityFiles: []string{key}, Config: "none"}
 }
 
 // welcoming is a server that lets everybody in, as root too: a real sshd does
@@ -142,11 +81,11 @@ func welcoming(t testing.TB, key string) sshx.Target {
 
 func TestRootLoginRefused(t *testing.T) {
 	dir := t.TempDir()
-	key, public := newKey(t, dir, "identity")
+	key, _ := newKey(t, dir, "identity")
 	other, _ := newKey(t, dir, "other")
 	_, stranger := newKey(t, dir, "stranger")
-	refusing, open := sshd(t, key, public, "no"), welcoming(t, key)
-	jump := sshd(t, key, public, "yes")
+	refusing, open := sshd(t, key, "no"), welcoming(t, key)
+	jump := sshd(t, key, "yes")
 	cancelled, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the job was cancelled"))
 	with := func(target sshx.Target, change func(*sshx.Target)) sshx.Target {
@@ -196,8 +135,8 @@ func TestRootLoginRefused(t *testing.T) {
 
 // The probe through a real connection, on the machine that runs the tests.
 func TestLabCollectOverSSH(t *testing.T) {
-	key, public := newKey(t, t.TempDir(), "identity")
-	target := sshd(t, key, public, "yes")
+	key, _ := newKey(t, t.TempDir(), "identity")
+	target := sshd(t, key, "yes")
 	conn, err := sshx.Dial(t.Context(), target, sshx.Options{DialTimeout: generous})
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/sshdtest"
 )
 
 // restServer is a real one that takes no deletion, as BorgBase's.
@@ -206,11 +208,12 @@ func (s *stall) answers(to, from net.Conn) {
 
 func TestSFTP(t *testing.T) {
 	t.Parallel()
-	h := newHost(t)
+	// Its sessions have a variable that would hide snapshots.
+	h := sshdtest.Start(t, "Subsystem sftp internal-sftp", "SetEnv RESTIC_HOST=nobody RESTIC_PASSWORD=hunter2 STRANGER=hunter2")
 	p := newPlace(t)
 	where := p.location
-	command := "sftp.command=ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + write(t, filepath.Join(p.dir, "known_hosts"), h.knownHosts()) +
-		" -o IdentitiesOnly=yes -i " + h.identity + " -p " + h.port() + " 127.0.0.1 -s sftp"
+	command := "sftp.command=ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=" + write(t, filepath.Join(p.dir, "known_hosts"), h.KnownHosts("127.0.0.1")) +
+		" -o IdentitiesOnly=yes -i " + h.Identity + " -p " + strconv.Itoa(h.Port) + " 127.0.0.1 -s sftp"
 	p.owner("init")
 	id := p.backup("data", map[string]string{"a": "abc"})
 	repo := Repository{URL: "sftp:127.0.0.1:" + where, PasswordFile: p.password, Options: []string{command}}
@@ -220,7 +223,7 @@ func TestSFTP(t *testing.T) {
 	repo.URL += "/nothing"
 	_, err := newClient(t, Local{Env: Environ(p.env)}, repo, Options{Timeout: generous}).Config(t.Context())
 	refused(t, err, NoRepository)
-	h.stop()
+	h.Stop()
 	_, err = c.Config(t.Context())
 	refused(t, err, Unreachable)
 	if _, err := os.Stat(filepath.Join(where, "config")); err != nil {

@@ -40,6 +40,12 @@ func backupChild(args []string) int {
 		}
 		_, err = a.Make(context.Background(), tfstate.File{Path: state, LockTimeout: time.Second}, tfstate.ForPlan)
 	}
+	return tellPeak(state, err)
+}
+
+// tellPeak is the end of a child that works on a state: beside it is written how
+// much memory it took.
+func tellPeak(state string, err error) int {
 	if err == nil {
 		var most int64
 		if most, err = peak(); err == nil {
@@ -56,18 +62,15 @@ func backupChild(args []string) int {
 // backups measures the whole backup against the habit, and its memory.
 func (b *bench) backups() error {
 	key := filepath.Join(b.dir, "key.txt")
-	if out, err := exec.CommandContext(b.ctx, "age-keygen", "-o", key).CombinedOutput(); err != nil {
-		return fmt.Errorf("age-keygen: %w\n%s", err, out)
-	}
-	recipient, err := exec.CommandContext(b.ctx, "age-keygen", "-y", key).Output()
+	recipient, err := b.newKey(key)
 	if err != nil {
-		return fmt.Errorf("age-keygen -y: %w", err)
+		return err
 	}
 	script := filepath.Join(b.dir, "habit.sh")
 	if err := os.WriteFile(script, habit, 0o700); err != nil {
 		return err
 	}
-	p := &backupPair{bench: b, key: key, recipient: strings.TrimSpace(string(recipient)), script: script}
+	p := &backupPair{bench: b, key: key, recipient: recipient, script: script}
 	memory := int64(0)
 	for _, mb := range []int{44, 177} {
 		m, err := p.compare(mb)
@@ -83,6 +86,9 @@ func (b *bench) backups() error {
 	memory = max(memory, big)
 	b.add(row{"backup, peak memory at 44, 177 and 700 MB", fmt.Sprintf("%.1f MiB", float64(memory)/(1<<20)), "-", "-",
 		fmt.Sprintf("<= %d MiB", memoryTarget>>20), memory <= memoryTarget})
+	if err := b.restoreMemory(); err != nil {
+		return err
+	}
 	b.notef("the backup syncs each file and directory that it writes; the shell habit syncs nothing")
 	return nil
 }
@@ -159,12 +165,17 @@ func (p *backupPair) ours() (float64, int64, error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	memory, err := p.peakTold()
+	return t, memory, err
+}
+
+// peakTold is what the last child has told.
+func (p *backupPair) peakTold() (int64, error) {
 	said, err := os.ReadFile(p.state + ".peak")
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	memory, err := strconv.ParseInt(string(said), 10, 64)
-	return t, memory, err
+	return strconv.ParseInt(string(said), 10, 64)
 }
 
 func (p *backupPair) habit(extra ...string) (float64, error) {

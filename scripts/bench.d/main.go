@@ -26,6 +26,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "rehearse" {
 		os.Exit(rehearseChild(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "restore" {
+		os.Exit(restoreChild(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(realMain(ctx))
@@ -33,7 +36,7 @@ func main() {
 
 func realMain(ctx context.Context) int {
 	pairs := flag.Int("pairs", 9, "runs of each side, in turn")
-	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes, recovery or runtime")
+	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes, stacks, evidence, recovery or runtime")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "edge-actions-bench-")
 	if err != nil {
@@ -47,7 +50,7 @@ func realMain(ctx context.Context) int {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"verify", b.verify}, {"sizes", b.sizes}, {"recovery", b.recovery}, {"runtime", b.runtime}} {
+	}{{"backup", b.backups}, {"step", b.step}, {"handoff", b.handoff}, {"plan", b.plan}, {"verify", b.verify}, {"sizes", b.sizes}, {"stacks", b.stacks}, {"evidence", b.evidence}, {"recovery", b.recovery}, {"runtime", b.runtime}} {
 		if *only != "" && *only != part.name {
 			continue
 		}
