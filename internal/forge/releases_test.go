@@ -58,10 +58,10 @@ func TestReleases(t *testing.T) {
 		if err != nil || len(list) != 3 {
 			t.Errorf("%+v, %v", list, err)
 		}
-		for name, data := range map[string]string{"another length": "ab", "other bytes": "y"} {
+		for says, data := range map[string]string{"1 bytes and not 2": "ab", "other bytes": "y"} {
 			added, err := repo.PutAsset(ctx, made, "SHA256SUMS", []byte(data))
-			if wants(t, err, forge.Conflicted, verdict.Disproven); err == nil || added {
-				t.Errorf("%s: %v, %v", name, added, err)
+			if wants(t, err, forge.Conflicted, verdict.Disproven); err == nil || added || !strings.Contains(err.Error(), says) {
+				t.Errorf("wanted %q: %v, %v", says, added, err)
 			}
 		}
 		for _, name := range []string{"", "../x", "a/b", ".x", "a b", "a?name=b"} {

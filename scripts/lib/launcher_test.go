@@ -31,7 +31,7 @@ func newTree(t *testing.T) *tree {
 	t.Helper()
 	tr := &tree{t: t, runner: runnertest.New(t)}
 	tr.root = filepath.Join(tr.runner.Workspace, "a worktree")
-	for to, from := range map[string]string{"scripts/action": "../action", "scripts/lib/lock.sh": "lock.sh"} {
+	for to, from := range map[string]string{"scripts/action": "../action", "scripts/lib/lock.sh": "lock.sh", "scripts/lib/release.sh": "release.sh", "scripts/lib/memo.sh": "memo.sh"} {
 		data, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,8 @@
 # on to clean up behind himself. Sourced by scripts/action and
 # scripts/tools/install; bash 3.2, because that is what macOS has.
 
+BUILD_FOR='' # for another machine than this one, see build_actions
+
 say() { printf '%s\n' "$*" >&2; }
 
 # fail prints what is wrong and, with a second argument, what to do about it.
@@ -88,9 +90,9 @@ drop_lock() {
 	[[ $(readlink "$1" 2>/dev/null) != "$MARK" ]] || rm -f "$1"
 }
 
-# require_go fails in one line where there is no Go.
+# require_go WHAT [INSTEAD] fails in one line where there is no Go.
 require_go() {
-	local install='install Go 1.26 or later (macOS: brew install go; Linux: https://go.dev/doc/install) and put it on the PATH of the runner'
+	local install="install Go 1.26 or later (macOS: brew install go; Linux: https://go.dev/doc/install) and put it on the PATH of the runner${2-}"
 	command -v go >/dev/null || fail "$1 has to be built and there is no go on PATH" "$install"
 }
 
@@ -118,9 +120,10 @@ build() {
 		umask 077
 		cd "$module" || exit
 		[[ -n ${GOCACHE-}${XDG_CACHE_HOME-}${HOME-} ]] || export GOCACHE=$out/.go-build
-		unset GOEXPERIMENT GOAMD64 GOARM64
+		unset GOEXPERIMENT GOAMD64 GOARM64 GOFIPS140
 		export CGO_ENABLED=$cgo GOWORK=off GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOTMPDIR=$partial/tmp
 		GOOS=$(go env GOHOSTOS) GOARCH=$(go env GOHOSTARCH)
+		[[ -z $BUILD_FOR ]] || GOOS=${BUILD_FOR%/*} GOARCH=${BUILD_FOR#*/}
 		export GOOS GOARCH
 		exec go build -trimpath -buildvcs=false -tags="${EXTRA_TAGS-}" -ldflags="-s -w ${EXTRA_LDFLAGS-}" -o "$partial/bin/" "$@"
 	) </dev/null >"$partial/log" 2>&1 &
@@ -146,4 +149,13 @@ build() {
 	fi
 	mv -f "$partial"/bin/* "$out/"
 	rm -rf "$partial"
+}
+
+# build_actions TARGET takes after that what build takes. TARGET is GOOS/GOARCH,
+# or empty for this machine. No API that an action asks needs HTTP/2, which is
+# 340 KB of each binary.
+build_actions() {
+	BUILD_FOR=$1
+	shift
+	EXTRA_TAGS=nethttpomithttp2 EXTRA_LDFLAGS='' build "$@"
 }
