@@ -5,66 +5,97 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"edge-actions/internal/action"
 	"edge-actions/internal/files"
+	"edge-actions/internal/review"
 	"edge-actions/internal/stack"
 	"edge-actions/internal/stacks"
 	"edge-actions/internal/tfplan"
 	"edge-actions/internal/tofu"
+	"edge-actions/internal/verdict"
 )
+
+// work is what the inputs ask for.
+type work struct {
+	a          *action.Action
+	config     *stack.Config
+	choice     stacks.Choice
+	plan       stack.PlanRequest
+	drift      bool
+	variables  string
+	allowDrift []string
+}
 
 func run(ctx context.Context, a *action.Action) error {
 	in := a.Inputs()
 	drift := in.OneOf("mode", "plan", "drift") == "drift"
 	config, choice := stack.ReadConfig(a, in), stacks.ReadChoice(in)
-	req := stack.PlanRequest{
+	w := &work{a: a, config: config, choice: choice, drift: drift, plan: stack.PlanRequest{
 		Fmt: in.Bool("fmt"), Validate: in.Bool("validate"), Guard: stack.ReadGuard(in), OutDir: in.RunnerPath("plan_dir"),
 		Options: tofu.PlanOptions{
 			Targets: in.Lines("target"), Excludes: in.Lines("exclude"), Replace: in.Lines("replace"),
 			Parallelism: in.Int("parallelism", 1, 1000), LockTimeout: config.LockTimeout,
 			Destroy: in.Bool("destroy"), RefreshDisabled: !in.Bool("refresh"), VarFiles: varFiles(a, in),
 		},
-	}
-	variables, allowDrift := in.Text("variables"), in.Lines("allow_drift")
-	check(in, config, choice, drift, req.Options, allowDrift)
+	}}
+	w.variables, w.allowDrift = in.Text("variables"), in.Lines("allow_drift")
+	to := review.Read(in, a)
+	check(in, config, choice, drift, w.plan.Options, w.allowDrift)
 	if err := in.Err(); err != nil {
 		return err
 	}
-	secrets, remove, err := a.SecretDir()
+	found := review.Finding{Kind: "plan", Name: config.Name(), Choice: strings.Join(choice.Patterns, "\n")}
+	if drift {
+		found.Kind = "drift"
+	}
+	var err error
+	found.Markdown, err = w.do(ctx)
+	found.Checks = append(slices.Clone(a.Report.Checks), verdict.ChecksOf(err)...)
+	// After all else: what is not shown takes nothing of it back.
+	return errors.Join(err, to.Show(ctx, found))
+}
+
+// do plans, or looks for drift, and returns what came of it in Markdown, as far
+// as anything did.
+func (w *work) do(ctx context.Context) (text string, err error) {
+	secrets, remove, err := w.a.SecretDir()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer remove()
-	if variables != "" {
+	if w.variables != "" {
 		path := filepath.Join(secrets, "variables.tfvars")
-		if err := files.Write(path, []byte(variables+"\n")); err != nil {
-			return err
+		if err := files.Write(path, []byte(w.variables+"\n")); err != nil {
+			return "", err
 		}
-		req.Options.VarFiles = append(req.Options.VarFiles, path)
+		w.plan.Options.VarFiles = append(w.plan.Options.VarFiles, path)
 	}
-	if req.OutDir == "" {
-		if req.OutDir, err = a.TempDir("plan"); err != nil {
-			return err
+	if w.plan.OutDir == "" {
+		if w.plan.OutDir, err = w.a.TempDir("plan"); err != nil {
+			return "", err
 		}
 	}
-	r, err := choice.Find(ctx, a, config, secrets)
+	r, err := w.choice.Find(ctx, w.a, w.config, secrets)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if drift {
-		allow, err := r.Allowed("allow_drift", allowDrift)
+	if w.drift {
+		allow, err := r.Allowed("allow_drift", w.allowDrift)
 		if err != nil {
-			return err
+			return "", err
 		}
-		return r.Drift(ctx, stack.DriftRequest{Options: req.Options, Allow: allowDrift, OutDir: req.OutDir, Scratch: secrets}, allow)
+		err = r.Drift(ctx, stack.DriftRequest{Options: w.plan.Options, Allow: w.allowDrift, OutDir: w.plan.OutDir, Scratch: secrets}, allow)
+		return r.Text, err
 	}
-	allow, err := r.Allowed("allow_destroy", req.Guard.Allow)
+	allow, err := r.Allowed("allow_destroy", w.plan.Guard.Allow)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return r.Plan(ctx, req, allow)
+	err = r.Plan(ctx, w.plan, allow)
+	return r.Text, err
 }
 
 // check records which inputs do not go together.

@@ -55,6 +55,10 @@ var wrong = map[string][][2]string{
 	"allow_drift":         {{"a.b", "nothing with mode: plan"}},
 	"receipts":            {{"x", "a JSON list or an absolute path"}, {"/nowhere/stacks.json", "no such file"}},
 	"receipts_sha256":     {{strings.Repeat("0", 64), "nothing without a path in receipts"}, {"ABC", "64 lower-case hex digits"}},
+	"comment_on":          {{"pull request 7", "owner/name#number"}, {"0", "owner/name#number"}, {"a/b/c#7", "a repository as owner/name"}},
+	"comment_url":         {{"http://forge.example.org", "https://, or http:// on loopback"}},
+	"comment_token_file":  {{"", "of the scope write:issue"}, {"DIR/open.tfbackend", "chmod 600"}, {"WORKSPACE/infra/main.tf", "outside the checkout"}, {"DIR/empty", "an access token"}},
+	"comment_status":      {{"yes", "one of true, false"}},
 	"apply_timeout":       {{"1", "with its unit"}},
 	"stop_grace":          {{"0s", "with its unit"}},
 }
@@ -63,6 +67,7 @@ var wrong = map[string][][2]string{
 var anyText = []string{"variables", "target", "exclude", "replace", "allow_destroy"}
 
 func TestWrongInputs(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	dir := t.TempDir()
 	for name, mode := range map[string]os.FileMode{"open.tfbackend": 0o644, "empty": 0o600, "open.pem": 0o644, "oci-with-open-key": 0o600} {
@@ -71,6 +76,9 @@ func TestWrongInputs(t *testing.T) {
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "oci-with-open-key"), []byte("[DEFAULT]\nkey_file="+dir+"/open.pem\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(strings.Repeat("0", 40)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(r.Home, ".local/state/edge-actions/x"), 0o700); err != nil {
@@ -97,6 +105,9 @@ func TestWrongInputs(t *testing.T) {
 			}
 			for _, c := range cases {
 				in := maps.Clone(more)
+				if strings.HasPrefix(input, "comment_") {
+					maps.Copy(in, map[string]string{"comment_on": "7", "comment_url": "https://forge.example.org", "comment_token_file": dir + "/token"})
+				}
 				in[input] = expand.Replace(c[0])
 				if input == "stacks" {
 					in["backend_config"] = "path=" + dir + "/{stack}.tfstate"
@@ -122,6 +133,7 @@ func TestWrongInputs(t *testing.T) {
 
 // All that is wrong is said at once, each with its input.
 func TestAllWrongInputsAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	res := r.plan(map[string]string{"path": "nowhere", "parallelism": "0", "fmt": "maybe", "offsite": "", "age_recipients": "x", "max_destroy": "y"})
 	for _, id := range []string{"path", "parallelism", "fmt", "offsite", "age_recipients", "max_destroy"} {

@@ -96,6 +96,7 @@ func (r *Run) backupOutputs(one *Result) {
 // of a single stack, which goes on.
 func (r *Run) finish(results []*Result, what string, failed error) error {
 	text := comment(results, what, r.Single)
+	r.Text = text
 	r.Action.Summarize(text)
 	dir, err := r.Action.TempDir("comment")
 	if err != nil {

@@ -34,6 +34,9 @@ type Run struct {
 	Single  bool   // one stack, by the input path
 	Stacks  []*One // in their order
 	Graph   *dag.Graph
+	// Text is what came of it, in Markdown and below what a comment holds; empty
+	// until there is something to say.
+	Text string
 
 	mu     sync.Mutex
 	places map[string]string // of states, to the stack that has it

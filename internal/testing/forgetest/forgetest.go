@@ -118,10 +118,12 @@ ISSUE_INDEXER_TYPE = db
 
 // lifeline runs the server for as long as somebody holds the other end of its
 // stdin: a test binary that is killed leaves nothing behind. $1 is gitea, $2
-// the configuration, $3 the directory.
+// the configuration, $3 the directory. It is ended with KILL: at a TERM, Gitea 1.25
+// hangs for good if connections are being closed just then (its log says "negative
+// WaitGroup counter"), and nothing of it is kept.
 const lifeline = `exec 3<&0
 "$1" web --config "$2" 3<&- & pid=$!
-{ read -r _ <&3; kill "$pid"; } & reader=$!
+{ read -r _ <&3; kill -KILL "$pid"; } & reader=$!
 wait "$pid"
 kill "$reader"
 rm -rf "$3"`
