@@ -101,7 +101,13 @@ before_runtime() {
 	sed -i -E "s/label = \"[a-z0-9-]*\"/label = \"demo-$1\"/" "$source/examples/runtime/hive/hive.nix"
 	commit "change $1"
 }
-before_recovery() { :; }
+# A node that was made anew gets its data and its backups again.
+before_recovery() {
+	"$work/bin/labctl" run edge-1 '[ -e /root/furnish ]' || {
+		recovery_furnish "$work/recovery" "$work/bin/labctl" edge-1
+		"$work/bin/labctl" run edge-1 'systemctl start restic-backups-borgbase'
+	}
+}
 before_rehearse() { :; }
 
 # markers writes down what must be nowhere but in its place.
@@ -124,7 +130,8 @@ unsound() {
 	local dir found
 	# A door: a rule that lets the public in, or a lease.
 	jq -e '[.securityRules // {} | .. | objects | select(.description? // "" | test("edge-actions"))] == []' "$work/cloud/world.json" >/dev/null || echo "there is a lease in the cloud"
-	found=$(ip -n "$(ip netns list | sed -n 's/^\(ea[0-9]*-edge-1\).*/\1/p' | sed -n 1p)" rule list pref 5)
+	dir=${address%.*}
+	found=$(ip -n "ea${dir##*.}-edge-1" rule list pref 5)
 	[[ $found == *blackhole* ]] || echo "the door of edge-1 is open"
 	# A half-live system.
 	# shellcheck disable=SC2016 # the host's own

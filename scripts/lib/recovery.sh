@@ -29,7 +29,7 @@ recovery_world() {
 	recovery_secrets "$dir" "$vault"
 	recovery_disks "$hosts" "$dir" "$vault" "$vault_key" "$identity.pub"
 	for name in offsite forgejo-pi edge-1; do
-		tar -C "$dir/hosts/$name" --owner=root --group=root -c . | "$labctl" ssh "$name" 'sudo tar -x -C / --no-same-owner --keep-directory-symlink --no-overwrite-dir && sudo sh -eu /root/furnish' &
+		recovery_furnish "$dir" "$labctl" "$name" &
 		jobs[${#jobs[@]}]=$!
 	done >/dev/null
 	for job in "${jobs[@]}"; do wait "$job"; done
@@ -44,6 +44,11 @@ recovery_world() {
 	"$labctl" run forgejo-pi 'systemctl start restic-backups-borgbase rclone-lfs && systemctl list-timers --no-pager --no-legend restic-backups-borgbase.timer rclone-lfs.timer' >"$dir/timers"
 	for job in "${jobs[@]}"; do wait "$job"; done
 	RUNNER_ID=$(jq -r .id "$dir/runner.json")
+}
+
+# recovery_furnish DIR LABCTL HOST puts onto a host's disk what is to be on it.
+recovery_furnish() {
+	tar -C "$1/hosts/$3" --owner=root --group=root -c . | "$2" ssh "$3" 'sudo tar -x -C / --no-same-owner --keep-directory-symlink --no-overwrite-dir && sudo sh -eu /root/furnish'
 }
 
 # recovery_restic DIR ARGUMENT... is restic as the runner has it, over sftp.

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// Open returns the lab that was brought up for people, or nil.
-func Open() (*Lab, error) {
+// Open returns the lab of an owner, or nil.
+func Open(owner string) (*Lab, error) {
 	owners, err := filepath.Glob(filepath.Join(root, "*", "owner"))
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range owners {
-		if owner, err := os.ReadFile(path); err == nil && string(owner) == ForPeople {
+		if data, err := os.ReadFile(path); err == nil && string(data) == owner {
 			return reopen(filepath.Dir(path))
 		}
 	}

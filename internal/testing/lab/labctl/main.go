@@ -24,7 +24,11 @@ func run(args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("nothing to do\n%s", usage)
 	}
-	l, err := lab.Open()
+	owner, err := lab.OwnerOf(os.Getenv(lab.OwnerVar))
+	if err != nil {
+		return err
+	}
+	l, err := lab.Open(owner)
 	if err != nil {
 		return err
 	}
@@ -34,7 +38,7 @@ func run(args []string) error {
 		if l != nil {
 			return fmt.Errorf("the lab is up, with %d hosts: scripts/lab status, or down first", len(l.Hosts))
 		}
-		return up(args)
+		return up(args, owner)
 	case verb == "down" && len(args) == 0:
 		if l == nil {
 			return lab.Sweep()
@@ -91,7 +95,7 @@ func on(l *lab.Lab, h *lab.Host, verb string, args []string) error {
 	return fmt.Errorf("%q is no verb\n%s", verb, usage)
 }
 
-func up(args []string) error {
+func up(args []string, owner string) error {
 	n, bare, err := size(args)
 	if err != nil {
 		return err
@@ -100,7 +104,7 @@ func up(args []string) error {
 	if bare {
 		bring = lab.UpBare
 	}
-	l, err := bring(n, lab.ForPeople)
+	l, err := bring(n, owner)
 	if err != nil {
 		return err
 	}
