@@ -20,6 +20,7 @@ func newMaker(t *testing.T) *release {
 		}
 		rel.write(filepath.Join("scripts", path), string(data))
 	}
+	rel.write("scripts/doctor.d/main.go", "package main\n\nfunc main() {}\n")
 	rel.write("CHANGELOG.md", releaseLog)
 	rel.key = filepath.Join(rel.runner.Home, "key")
 	rel.write("scripts/release-signers", rel.signer(rel.key))
@@ -87,7 +88,7 @@ func TestFromTheSourceToTheRunner(t *testing.T) {
 	for line := range strings.Lines(string(builds)) {
 		fields := strings.Fields(strings.ReplaceAll(line, "a worktree", "a-worktree"))
 		modules[fields[2]] = true
-		for _, part := range []string{"CGO_ENABLED=0 ", " -trimpath ", " -buildvcs=false ", " -tags=nethttpomithttp2 ", "-ldflags=-s -w  -o ", " ./actions/hello ./actions/other"} {
+		for _, part := range []string{"CGO_ENABLED=0 ", " -trimpath ", " -buildvcs=false ", " -tags=nethttpomithttp2 ", "-ldflags=-s -w  -o ", " ./actions/hello ./actions/other ./scripts/doctor.d"} {
 			if !strings.Contains(line, part) {
 				t.Errorf("built without %s: %s", part, line)
 			}
@@ -97,7 +98,7 @@ func TestFromTheSourceToTheRunner(t *testing.T) {
 		t.Errorf("%d builds, of them in another place %d, module caches %v", n, strings.Count(string(builds), "/another/"), modules)
 	}
 	var names []string
-	for _, action := range []string{"hello", "other"} {
+	for _, action := range []string{"doctor.d", "hello", "other"} {
 		for _, machine := range []string{"darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64"} {
 			names = append(names, action+"_"+machine+".gz")
 		}
