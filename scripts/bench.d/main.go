@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -37,7 +38,13 @@ func main() {
 func realMain(ctx context.Context) int {
 	pairs := flag.Int("pairs", 9, "runs of each side, in turn")
 	only := flag.String("only", "", "one part alone: backup, step, handoff, plan, verify, sizes, stacks, evidence, recovery or runtime")
+	write := flag.String("write", "", "a file for all of it as a page, docs/PERFORMANCE.md")
 	flag.Parse()
+	if *write != "" && *only != "" {
+		fmt.Fprintln(os.Stderr, "error: the page has all parts: -write goes without -only")
+		return 2
+	}
+	began, load := time.Now(), loadNow()
 	dir, err := os.MkdirTemp("", "edge-actions-bench-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -54,12 +61,19 @@ func realMain(ctx context.Context) int {
 		if *only != "" && *only != part.name {
 			continue
 		}
+		b.part = part.name
 		if err := part.run(); err != nil {
 			fmt.Fprintf(os.Stderr, "error: measuring %s: %v\n", part.name, err)
 			return 2
 		}
 	}
 	fmt.Print(b.table())
+	if *write != "" {
+		if err := os.WriteFile(*write, []byte(b.page(began, load)), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			return 2
+		}
+	}
 	for _, r := range b.rows {
 		if !r.met {
 			return 1
@@ -72,6 +86,8 @@ type bench struct {
 	ctx   context.Context
 	dir   string // for everything that is written
 	pairs int
+	part  string   // that is being measured
+	of    []string // the part of each row
 	rows  []row
 	notes []string
 }
@@ -83,7 +99,7 @@ type row struct {
 }
 
 func (b *bench) add(r row) {
-	b.rows = append(b.rows, r)
+	b.rows, b.of = append(b.rows, r), append(b.of, b.part)
 	progress("%s: %s against %s, %s", r.what, r.ours, r.other, r.ratio)
 }
 

@@ -7,9 +7,9 @@
 # The stages that can be broken, each with its workflow, the action that has to
 # find it, and the check that says so.
 BREAKS="plan infra tofu-plan-with-state-backup state-vanished
-backup infra tofu-plan-with-state-backup backup-offsite
-apply infra tofu-apply receipt
-handoff infra emit-handoff cloud-match
+backup infra tofu-plan-with-state-backup input-offsite
+apply infra tofu-apply state-moved
+handoff infra emit-handoff instance-state
 bootstrap bootstrap nixos-bootstrap host-key-changed
 deploy runtime colmena-deploy rolled-back
 reboot runtime reboot-validate k3s-node
