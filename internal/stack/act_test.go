@@ -14,6 +14,7 @@ import (
 // and a program that print what a runner acts on, and then looks from the next
 // step whether anything came of it.
 func TestHostileTextUnderAct(t *testing.T) {
+	t.Parallel()
 	act := realtools.Path(t, "act")
 	repo, base := t.TempDir(), t.TempDir()
 	for _, part := range []string{"actions", "internal", "scripts/action", "scripts/lib", "go.mod", "go.sum"} {

@@ -8,9 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"edge-actions/internal/files"
 	"edge-actions/internal/tfplan"
 	"edge-actions/internal/tfstate"
 	"edge-actions/internal/tofu"
@@ -54,6 +54,9 @@ func (s *Stack) Apply(ctx context.Context, req ApplyRequest) (*ApplyResult, erro
 	receipt, receiptErr := tfplan.ReadReceipt(req.ReceiptPath, req.ReceiptSHA256)
 	if err := s.open(ctx, receiptErr == nil && receipt.State.Absent); err != nil {
 		return res, errors.Join(receiptErr, err)
+	}
+	if receiptErr == nil && receipt.State.Absent {
+		s.noneYet()
 	}
 	// Whatever is wrong with this plan: an apply that was begun comes first.
 	if mine, err := s.finishEarlier(ctx, req, res); err != nil || mine {
@@ -160,6 +163,7 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	if err != nil {
 		return err
 	}
+	told := there(r.file(toldFile))
 	ended, err := r.ended()
 	if err != nil {
 		return err
@@ -172,13 +176,15 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	if _, err := os.Stat(r.file(erroredFile)); err == nil {
 		res.ErroredPath = r.file(erroredFile)
 	}
-	failure := s.judge(r, ended, diagnostics, res)
+	failure := s.judge(ctx, r, ended, diagnostics, res)
 	if failure == nil {
 		s.Report.Prove("apply"+suffix, "tofu to apply the plan of "+r.Run, r.Receipt.Counts.Headline())
 	}
 	backupErr := s.backupAfter(ctx, r, res, suffix)
-	if err := errors.Join(failure, backupErr); backupErr != nil {
-		return err // not closed: the next run tries the backup again
+	if err := errors.Join(failure, afterApply(backupErr)); backupErr != nil {
+		// Not closed: the next run tries the backup again. What is wrong with the
+		// apply was said by then, and stops no other plan twice.
+		return errors.Join(err, files.Write(r.file(toldFile), nil))
 	}
 	reason := verdict.Reason(failure)
 	if err := writeJSON(r.file(collectedFile), map[string]any{"reason": reason, "backup": res.Backup.Path}); err != nil {
@@ -188,45 +194,11 @@ func (s *Stack) follow(ctx context.Context, r *record, req ApplyRequest, res *Ap
 	// not remove the plan.
 	os.Remove(r.file(outputFile))
 	os.Remove(r.file(planCopy))
-	return failure
-}
-
-// judge turns the end of tofu into nil or the reason for the failure.
-func (s *Stack) judge(r *record, ended *exit, diagnostics []tofu.Diagnostic, res *ApplyResult) error {
-	var texts []string
-	for _, d := range diagnostics {
-		texts = append(texts, d.String())
-	}
-	said := fmt.Sprintf("%q", strings.Join(texts, "; "))
-	hint := "the state was backed up as it is now; plan again"
-	if res.ErroredPath != "" {
-		hint = fmt.Sprintf("OpenTofu could not write the state and left it in %s: put it back with tofu state push, then plan again", res.ErroredPath)
-	}
-	wanted := "tofu to apply the plan of " + r.Run
-	switch {
-	case ended == nil && !r.started():
-		return verdict.CannotTell("interrupted", wanted, errors.New("it was killed before tofu started, so nothing was changed"), "plan again")
-	case ended == nil:
-		return verdict.CannotTell("interrupted", wanted, errors.New("it was killed and nobody saw how far it came"), hint)
-	case ended.Code == 0 && ended.Error == "" && res.ErroredPath == "":
+	if failure != nil && told && suffix != "" {
+		s.Report.Prove("apply"+suffix, "the failed apply of "+r.Run+" to be settled", "it was reported then ("+reason+"), and now the state is backed up")
 		return nil
-	case hasSummary(diagnostics, "Error acquiring the state lock"):
-		return verdict.Refuse("state-locked", wanted, said, "wait for the run that holds the lock, then plan again")
-	case hasSummary(diagnostics, "Saved plan is stale"):
-		return verdict.Refuse("state-moved", wanted, said, hint)
-	case ended.Code < 0:
-		return verdict.CannotTell("interrupted", wanted, errors.New(ended.Error), hint)
 	}
-	return verdict.Refuse("apply-failed", wanted, fmt.Sprintf("exit code %d %s: %s", ended.Code, ended.Error, said), hint)
-}
-
-func hasSummary(diagnostics []tofu.Diagnostic, summary string) bool {
-	for _, d := range diagnostics {
-		if d.Summary == summary {
-			return true
-		}
-	}
-	return false
+	return failure
 }
 
 // backupAfter archives the state as the apply has left it, and beside it what
@@ -241,6 +213,9 @@ func (s *Stack) backupAfter(ctx context.Context, r *record, res *ApplyResult, su
 	if res.ErroredPath != "" {
 		// It may be ahead of the backend, or of another lineage: it is kept for
 		// a person to look at and no later run compares with it.
+		if err := tfstate.GiveLineage(res.ErroredPath); err != nil {
+			return fmt.Errorf("reading the state that tofu could not write: %w", err)
+		}
 		errored := *s.Archives
 		errored.Accept = tfstate.Guards
 		b, err := errored.Make(ctx, tfstate.File{Path: res.ErroredPath, LockTimeout: s.LockTimeout}, tfstate.Errored)
@@ -267,6 +242,10 @@ func (s *Stack) tail(ctx context.Context, r *record, limit time.Duration) (errs 
 	w := s.Fence("tofu")
 	defer func() { err = errors.Join(err, w.Close()) }()
 	events := &tofu.Events{Handle: func(e tofu.Event) {
+		if e.Diagnostic != nil {
+			hidden := s.CLI.Hide(*e.Diagnostic)
+			e.Diagnostic = &hidden
+		}
 		if e.Diagnostic != nil && e.Diagnostic.Severity == "error" {
 			errs = append(errs, *e.Diagnostic)
 		}

@@ -25,7 +25,11 @@ resource "terraform_data" "third" {
 }
 `
 
+// slowBy is slow, and its second resource waits at the gate.
+func slowBy(g gate) string { return strings.Replace(slow, "sleep 0.5", g.wait(), 1) }
+
 func TestApplyIsOnceAndBackedUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	res := r.apply(planned)
@@ -71,6 +75,7 @@ func copyOf(t *testing.T, path string) string {
 // TestReceipt changes one thing of the world after the plan and before the
 // apply, each of which OpenTofu itself would not notice, or only in part.
 func TestReceipt(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		between func(r *rig, planned map[string]string)
 		reason  string
@@ -138,6 +143,7 @@ func flip(r *rig, path string) {
 func last(names []string) string { return names[len(names)-1] }
 
 func TestFailedApplyIsBackedUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.config(two + "resource \"terraform_data\" \"bad\" {\n provisioner \"local-exec\" {\n command = \"echo '::set-output name=outcome::owned'; exit 3\"\n}\n}\n")
@@ -157,6 +163,7 @@ func TestFailedApplyIsBackedUp(t *testing.T) {
 // The state can't be written: its disk is full. What OpenTofu leaves in the
 // checkout, which the runner deletes, is collected and archived.
 func TestErroredState(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	disk := smallDisk(t, "64k")
 	r.state = filepath.Join(disk, "edge.tfstate")
@@ -188,6 +195,7 @@ func TestErroredState(t *testing.T) {
 // an apply. The state is whole afterwards, the apply has either not begun or
 // ends by itself, and the next run finds it and says how it ended.
 func TestApplyKilled(t *testing.T) {
+	t.Parallel()
 	var killed atomic.Int32
 	t.Cleanup(func() { // after the parallel cases
 		if n := killed.Load(); n < 10 {
@@ -267,7 +275,9 @@ func TestApplyKilled(t *testing.T) {
 
 // A killed step's apply goes on, and the run that finds it waits for it.
 func TestKilledStepIsFoundWhileItRuns(t *testing.T) {
-	r := newRig(t, strings.Replace(slow, "sleep 0.5", "sleep 3", 1))
+	t.Parallel()
+	second := newGate(t)
+	r := newRig(t, slowBy(second))
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	s := r.step("tofu-apply", planned)
 	s.Start()
@@ -275,7 +285,11 @@ func TestKilledStepIsFoundWhileItRuns(t *testing.T) {
 	if len(killed.Alive) != 0 {
 		t.Errorf("in the step's group there is still %v", killed.Alive)
 	}
-	res := r.apply(planned)
+	s = r.step("tofu-apply", planned)
+	s.Start()
+	s.WaitLog("found an apply that an earlier run")
+	second.open(t)
+	res := s.Wait()
 	r.wantGreen(res)
 	if res.Outputs["outcome"] != "recovered" || !strings.Contains(res.Log, "terraform_data.third: Creation complete") {
 		t.Errorf("outcome %q\n%s", res.Outputs["outcome"], res.Log)
@@ -288,9 +302,12 @@ func TestKilledStepIsFoundWhileItRuns(t *testing.T) {
 // A plan step that comes while an apply runs waits for the lock, and says who
 // holds it when it gives up.
 func TestPlanDuringApply(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
-	r.config(two + "resource \"terraform_data\" \"s\" {\n provisioner \"local-exec\" {\n command = \"sleep 3\"\n}\n}\n")
+	done := newGate(t)
+	// The second plan comes to the lock before the apply has let go of it.
+	r.config(two + "resource \"terraform_data\" \"s\" {\n provisioner \"local-exec\" {\n command = \"" + done.wait() + "; sleep 1\"\n}\n}\n")
 	s := r.step("tofu-apply", r.mustPlan())
 	s.Start()
 	s.WaitLog("terraform_data.s: Creating...")
@@ -299,15 +316,20 @@ func TestPlanDuringApply(t *testing.T) {
 	if !strings.Contains(res.Log, "OperationTypeApply") {
 		t.Errorf("the log does not say who holds the lock:\n%s", res.Log)
 	}
-	if res := r.plan(map[string]string{"lock_timeout": "30s"}); !res.Green() {
+	waiting := r.step("tofu-plan-with-state-backup", map[string]string{"lock_timeout": "30s"})
+	waiting.Start()
+	waiting.WaitLog("validate")
+	done.open(t)
+	if res := waiting.Wait(); !res.Green() {
 		t.Errorf("waiting did not help:\n%s", res.Log)
 	}
-	s.Wait()
+	r.wantGreen(s.Wait())
 }
 
 // Tofu respects our lock as we do its own: it waits for a holder that shows an
 // ID, and fails at once without.
 func TestStaleLockInfo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	info := filepath.Join(filepath.Dir(r.state), ".edge.tfstate.lock.info")
@@ -326,7 +348,9 @@ func TestStaleLockInfo(t *testing.T) {
 }
 
 func TestCancelOnGitHub(t *testing.T) {
-	r := newRig(t, slow)
+	t.Parallel()
+	second := newGate(t)
+	r := newRig(t, slowBy(second))
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	s := r.step("tofu-apply", planned)
 	s.Start()
@@ -334,6 +358,7 @@ func TestCancelOnGitHub(t *testing.T) {
 	s.Signal(syscall.SIGINT)
 	res := s.Wait()
 	r.wantRed(res, "interrupted")
+	second.open(t)
 	if res := r.apply(planned); res.Outputs["outcome"] != "recovered" {
 		t.Errorf("outcome %q\n%s", res.Outputs["outcome"], res.Log)
 	}
@@ -343,7 +368,9 @@ func TestCancelOnGitHub(t *testing.T) {
 // the two is left holds the lock. How it ended is then not known, and not
 // green.
 func TestSupervisorKilled(t *testing.T) {
-	r := newRig(t, strings.Replace(slow, "sleep 0.5", "sleep 3", 1))
+	t.Parallel()
+	second := newGate(t)
+	r := newRig(t, slowBy(second))
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	s := r.step("tofu-apply", planned)
 	s.Start()
@@ -359,7 +386,11 @@ func TestSupervisorKilled(t *testing.T) {
 		t.Fatal("no supervisor to kill")
 	}
 	s.KillGroup()
-	res := r.apply(planned)
+	s = r.step("tofu-apply", planned)
+	s.Start()
+	s.WaitLog("found an apply that an earlier run")
+	second.open(t)
+	res := s.Wait()
 	r.wantRed(res, "interrupted")
 	if !strings.Contains(res.Log, "terraform_data.third: Creation complete") {
 		t.Errorf("it did not wait for tofu:\n%s", res.Log)
@@ -374,6 +405,7 @@ func TestSupervisorKilled(t *testing.T) {
 
 // A program that a provisioner leaves running is not the apply.
 func TestProvisionerLeavesAProgramRunning(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "resource \"terraform_data\" \"d\" {\n provisioner \"local-exec\" {\n command = \"setsid sleep 40 >/dev/null 2>&1 </dev/null &\"\n}\n}\n")
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	s := r.step("tofu-apply", planned)
@@ -385,10 +417,13 @@ func TestProvisionerLeavesAProgramRunning(t *testing.T) {
 // A plan step in a new run comes first: the apply that was killed is then of
 // another plan, and both are told apart in the report.
 func TestKilledApplyOfAnotherPlan(t *testing.T) {
-	r := newRig(t, slow)
+	t.Parallel()
+	second := newGate(t)
+	r := newRig(t, slowBy(second))
 	s := r.step("tofu-apply", r.mustPlan(map[string]string{"accept_state": "new"}))
 	s.Start()
 	s.KillAt("terraform_data.second: Creating...")
+	second.open(t)
 	res := r.apply(r.mustPlan(map[string]string{"lock_timeout": "30s"}))
 	r.wantGreen(res)
 	for _, id := range []string{"apply-earlier", "backup-after-earlier", "receipt", "apply", "backup-after"} {
@@ -401,11 +436,14 @@ func TestKilledApplyOfAnotherPlan(t *testing.T) {
 // The job of the killed step is gone, and its receipt with it: the apply is
 // found and backed up all the same, and then the missing receipt is red.
 func TestKilledApplyIsFoundWithoutItsReceipt(t *testing.T) {
-	r := newRig(t, slow)
+	t.Parallel()
+	second := newGate(t)
+	r := newRig(t, slowBy(second))
 	planned := r.mustPlan(map[string]string{"accept_state": "new"})
 	s := r.step("tofu-apply", planned)
 	s.Start()
 	s.KillAt("terraform_data.second: Creating...")
+	second.open(t)
 	planned["receipt_path"], planned["receipt_sha256"] = filepath.Join(r.Temp, "gone"), strings.Repeat("0", 64)
 	res := r.apply(planned)
 	r.wantRed(res, "plan-changed")

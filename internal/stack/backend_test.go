@@ -47,12 +47,13 @@ func (s *stateServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A state in another backend is read with state pull and archived without ever
 // being on the disk in clear.
 func TestHTTPBackend(t *testing.T) {
+	t.Parallel()
 	server := &stateServer{}
 	h := httptest.NewServer(server)
 	defer h.Close()
 	const secret = "hunter2-c0rrect-horse"
 	r := newRig(t, "")
-	r.inputs["backend_config"] = fmt.Sprintf("address=%s/state\nlock_address=%s/state\nunlock_address=%s/state", h.URL, h.URL, h.URL)
+	r.inputs["backend_config"] = fmt.Sprintf("address=%s/state\nlock_address=%s/state\nunlock_address=%s/state\nretry_max=0", h.URL, h.URL, h.URL)
 	config := func(hcl string) {
 		r.config(hcl)
 		path := filepath.Join(r.Workspace, "infra", "main.tf")
@@ -96,8 +97,11 @@ func TestHTTPBackend(t *testing.T) {
 	}
 }
 
+// encryption has the cheapest key that OpenTofu makes.
 const encryption = `key_provider "pbkdf2" "k" {
-  passphrase = "correct-horse-battery-staple"
+  iterations    = 200000
+  hash_function = "sha256"
+  passphrase    = "correct-horse-battery-staple"
 }
 method "aes_gcm" "m" {
   keys = key_provider.pbkdf2.k
@@ -115,6 +119,7 @@ plan {
 // With OpenTofu's own encryption, state and plan are JSON that says little; the
 // archive keeps the bytes as they are.
 func TestEncryptedStateAndPlan(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.Env["TF_ENCRYPTION"] = encryption
 	r.applied()
@@ -142,6 +147,7 @@ func TestEncryptedStateAndPlan(t *testing.T) {
 // What a tool inherits is chosen: nothing of the job's and nothing that would
 // change what it does.
 func TestEnvironmentOfTofu(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	dump := filepath.Join(t.TempDir(), "env")
 	r.wrapTofu("env >>" + dump + "\nif [ -n \"$GITHUB_OUTPUT\" ]; then echo changes=owned >>\"$GITHUB_OUTPUT\"; fi\nexec \"$real\" \"$@\"\n")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -25,10 +24,8 @@ func driftRig(t *testing.T) (r *rig, world string) {
 	if err := os.MkdirAll(place, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(place, "terraform-provider-outside"), ".")
-	build.Dir = "../testing/outsidetest"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the double of a provider: %v\n%s", err, out)
+	if err := os.Link(filepath.Join(binaries, "outsidetest"), filepath.Join(place, "terraform-provider-outside")); err != nil {
+		t.Fatal(err)
 	}
 	rc := filepath.Join(mirror, "tofurc")
 	if err := os.WriteFile(rc, fmt.Appendf(nil, "provider_installation {\n filesystem_mirror {\n  path = %q\n }\n}\n", mirror), 0o600); err != nil {
@@ -72,6 +69,7 @@ output "size" {
 
 // TestDrift changes the world behind OpenTofu's back and asks again.
 func TestDrift(t *testing.T) {
+	t.Parallel()
 	r, world := driftRig(t)
 	mode := map[string]string{"mode": "drift", "offsite": "", "age_recipients": ""}
 	state, archives := r.readState(), len(r.archives(filepath.Join(r.stack, "archives")))
@@ -158,6 +156,7 @@ func TestDrift(t *testing.T) {
 
 // Whatever can't be asked is neither drift nor the absence of it.
 func TestDriftThatCannotBeTold(t *testing.T) {
+	t.Parallel()
 	r, world := driftRig(t)
 	mode := map[string]string{"mode": "drift"}
 	unproven := func(res interface{ Green() bool }, reason string, log, drifted string) {

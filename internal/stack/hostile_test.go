@@ -57,6 +57,7 @@ func wantNotOwned(t *testing.T, res *runnertest.Result) {
 }
 
 func TestHostileText(t *testing.T) {
+	t.Parallel()
 	var keys []string
 	for _, a := range attacks {
 		if len(a) < 1000 {
@@ -97,6 +98,7 @@ output "hostile" { value = [for k, v in terraform_data.h : v.output] }
 }
 
 func TestHostileErrors(t *testing.T) {
+	t.Parallel()
 	for i, a := range attacks {
 		quoted := strings.NewReplacer(`\\u`, `\u`).Replace(fmt.Sprintf("%q", "It ends.\n"+a+"\n."))
 		r := newRig(t, fmt.Sprintf("resource \"terraform_data\" \"e\" {\n lifecycle {\n precondition {\n condition = 1 == 2\n error_message = %s\n}\n}\n}\n", quoted))
@@ -111,6 +113,7 @@ func TestHostileErrors(t *testing.T) {
 // What a program prints during the apply is the most hostile text of all: it
 // comes from anywhere.
 func TestHostileApply(t *testing.T) {
+	t.Parallel()
 	script := filepath.Join(t.TempDir(), "hostile.sh")
 	body := "#!/bin/sh\n"
 	for _, a := range attacks {
@@ -130,7 +133,8 @@ func TestHostileApply(t *testing.T) {
 // be in the state and in nothing else that the runner keeps, prints or shows
 // in its list of processes.
 func TestNoSecretIsLeftBehind(t *testing.T) {
-	const secret = "hunter2-c0rrect-horse"
+	t.Parallel()
+	const secret = "hunter2-wr0ng-horse" // in no other test, since all processes are looked at
 	r := newRig(t, `
 variable "token" {
   type      = string
@@ -217,6 +221,7 @@ func watchArguments(secret string) (stop chan struct{}, seen chan []string) {
 // A killed backup leaves nothing secret either: the state is only ever on disk
 // encrypted.
 func TestKilledPlanLeavesNoSecret(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2-c0rrect-horse"
 	r := newRig(t, "resource \"terraform_data\" \"v\" {\n input = sensitive(\""+secret+"\")\n}\n")
 	r.applied()
@@ -245,10 +250,12 @@ func TestKilledPlanLeavesNoSecret(t *testing.T) {
 // What a killed run had to write down for tofu is swept by the next one, and
 // not that of a run that still lives.
 func TestKilledPlanIsSwept(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2-c0rrect-horse"
 	r := newRig(t, "variable \"v\" {\n  type = string\n}\nresource \"terraform_data\" \"v\" {\n input = var.v\n}\n")
 	in := map[string]string{"accept_state": "new", "variables": `v = "` + secret + `"`}
-	r.wrapTofu("[ \"$1\" != plan ] || sleep 5\nexec \"$real\" \"$@\"\n")
+	planning := newGate(t)
+	r.wrapTofu("if [ \"$1\" = plan ]; then " + planning.wait() + "; fi\nexec \"$real\" \"$@\"\n")
 	killed, alive := r.step("tofu-plan-with-state-backup", in), r.step("tofu-plan-with-state-backup", in, map[string]string{"stack": "other"})
 	killed.Start()
 	killed.KillOnFile(filepath.Join(r.Temp, "edge-actions/secret-*/variables.tfvars"))
@@ -262,6 +269,7 @@ func TestKilledPlanIsSwept(t *testing.T) {
 	if found := r.FilesWith(secret); len(found) != 1 {
 		t.Errorf("in %q: the killed run's is to go, the living one's to stay", found)
 	}
+	planning.open(t)
 	r.wantGreen(alive.Wait())
 	if found := r.FilesWith(secret); len(found) != 0 {
 		t.Errorf("in %q", found)
@@ -270,6 +278,7 @@ func TestKilledPlanIsSwept(t *testing.T) {
 
 // A plan that nobody applied does not lie around for ever.
 func TestOldPlansAreSwept(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.inputs["plan_dir"] = filepath.Join(filepath.Dir(r.state), "plans")

@@ -53,6 +53,9 @@ func (s *Stack) Plan(ctx context.Context, req PlanRequest) (*Planned, error) {
 	}
 	out.Backup = backup
 	s.Report.Add(backup.Checks...)
+	if backup.State.Absent {
+		s.noneYet()
+	}
 
 	if err := sweepPlans(req.OutDir); err != nil {
 		return out, fmt.Errorf("sweeping old plans: %w", err)
@@ -149,6 +152,10 @@ func (s *Stack) plan(ctx context.Context, req PlanRequest, out *Planned, planPat
 func (s *Stack) makePlan(ctx context.Context, o tofu.PlanOptions, planPath string) (changed bool, err error) {
 	o.Out = planPath
 	changed, warnings, err := s.CLI.Plan(ctx, o)
+	if verdict.Has(err, "state-locked", "plan-failed") && s.unreachable(ctx) {
+		s.warn(warnings)
+		return false, verdict.CannotTell(tfstate.Unreadable, "a plan with the state in "+s.source.String(), errors.New(verdict.ChecksOf(err)[0].Got), "see whether the backend answers and takes the credentials, then run again; nothing was changed")
+	}
 	// OpenTofu waits only for a holder that shows an ID, and there is a moment
 	// at each end of every lock in which none does.
 	for start := time.Now(); verdict.Has(err, "state-locked") && time.Since(start) < s.LockTimeout && ctx.Err() == nil; {

@@ -25,6 +25,7 @@ output "greeting" {
 
 // TestCounts holds the outputs against what the real OpenTofu plans.
 func TestCounts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		config string
 		inputs map[string]string
@@ -79,6 +80,7 @@ func TestCounts(t *testing.T) {
 }
 
 func TestGuardsOfThePlan(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.config(strings.Replace(two, `"x"`, `"y"`, 1))
@@ -109,6 +111,7 @@ func TestGuardsOfThePlan(t *testing.T) {
 }
 
 func TestFmtAndValidate(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	path := filepath.Join(r.Workspace, "infra", "extra.tf")
@@ -129,6 +132,7 @@ func TestFmtAndValidate(t *testing.T) {
 }
 
 func TestInitRunsOnlyWhenSomethingChanged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	const skipped = "nothing changed since the last init"
@@ -159,6 +163,7 @@ func TestInitRunsOnlyWhenSomethingChanged(t *testing.T) {
 }
 
 func TestWorkspaces(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	dir := filepath.Dir(r.state)
 	r.inputs["workspace"], r.inputs["stack"] = "prod", "edge-prod"
@@ -178,6 +183,7 @@ func TestWorkspaces(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
+	t.Parallel()
 	const config = `
 variable "size" { type = number }
 variable "names" { type = list(string) }
@@ -217,6 +223,7 @@ resource "terraform_data" "v" { input = { size = var.size, names = var.names, to
 
 // A state that others can read, or that goes with the job, is refused.
 func TestLocationOfTheState(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	if err := os.Chmod(r.state, 0o644); err != nil {
@@ -233,6 +240,7 @@ func TestLocationOfTheState(t *testing.T) {
 }
 
 func TestTofuCliArgsDoNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.Env["TF_CLI_ARGS_plan"], r.Env["TF_CLI_ARGS"], r.Env["TF_WORKSPACE"], r.Env["TF_LOG"] = "-destroy", "-no-such-flag", "other", "TRACE"
@@ -256,6 +264,7 @@ func TestTofuCliArgsDoNothing(t *testing.T) {
 // A warning about the CLI configuration stands in front of every JSON document
 // that tofu prints. It is found before anything is read from one.
 func TestBrokenCLIConfiguration(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.Env["TF_CLI_CONFIG_FILE"] = "/nowhere/tofurc"
@@ -280,6 +289,7 @@ func (r *rig) wrapTofu(script string) {
 // Somebody writes the state after it was archived and before the plan is made:
 // the plan is for a state of which there is no archive.
 func TestStateMovedDuringThePlan(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.wrapTofu("if [ \"$1\" = plan ]; then sed -i 's/\"serial\": 1/\"serial\": 2/' \"$state\"; fi\nexec \"$real\" \"$@\"\n")
@@ -293,6 +303,7 @@ func TestStateMovedDuringThePlan(t *testing.T) {
 // A wrapper that turns exit code 2 into 0, as setup-terraform's does, makes a
 // plan with changes look like one without.
 func TestWrapperThatHidesTheExitCode(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	r.applied()
 	r.config(strings.Replace(two, `"one"`, `"uno"`, 1))
@@ -306,6 +317,7 @@ func TestWrapperThatHidesTheExitCode(t *testing.T) {
 
 // Another tool of the same command line works by name.
 func TestTerraformByName(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, two)
 	bin := t.TempDir()
 	if err := os.Symlink(realtools.Path(t, "tofu"), filepath.Join(bin, "terraform")); err != nil {

@@ -28,6 +28,7 @@ const (
 	outputFile    = "output.jsonl"   // tofu's -json stream
 	exitFile      = "exit.json"      // how tofu ended; written by the supervisor
 	collectedFile = "collected.json" // the state was backed up and the end reported
+	toldFile      = "told"           // how it ended was reported, and there was no backup yet
 	planCopy      = "plan.tfplan"    // what is applied; removed when tofu ends
 	erroredFile   = "errored.tfstate"
 )

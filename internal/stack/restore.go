@@ -92,8 +92,8 @@ func (s *Stack) mayRestore(ctx context.Context, req RestoreRequest) (archive *tf
 	archive, err = s.Archives.Open(ctx, req.Archive, req.From)
 	errs = append(errs, err)
 	live, err = tfstate.Inspect(ctx, s.source)
-	if err != nil && s.backend.StatePath == "" {
-		err = verdict.CannotTell("state-unreadable", "the state in "+s.source.String()+" to be read", err,
+	if verdict.Has(err, tfstate.Unreadable) {
+		err = verdict.CannotTell(tfstate.Unreadable, "the state in "+s.source.String()+" to be read", errors.New(verdict.ChecksOf(err)[0].Got),
 			"mend the connection; if what the backend holds is damaged, keep a copy of it, remove it there, and run again with accept_state: vanished")
 	}
 	if errs = append(errs, err); errors.Join(errs...) != nil {
@@ -129,7 +129,10 @@ func (s *Stack) fits(m *tfstate.Manifest, live tfstate.Live, newest *tfstate.Man
 		guard("vanished", "a state to restore over", "none in "+s.source.String(), "check path, workspace and backend_config: a mistyped one shows no state either")
 	}
 	if live.Absent || live.Broken != nil {
-		lineage = newest.State.Lineage // there is one: the archive itself was just opened
+		lineage = m.State.Lineage
+		if newest != nil { // none, if all there is could not be written
+			lineage = newest.State.Lineage
+		}
 	}
 	if lineage != m.State.Lineage {
 		guard("lineage", fmt.Sprintf("an archive of the lineage %q", lineage), fmt.Sprintf("%q", m.State.Lineage), "it is an archive of another state")
@@ -194,6 +197,12 @@ func (s *Stack) addBackup(b *tfstate.Backup, suffix string) {
 func (s *Stack) overwrite(ctx context.Context, req RestoreRequest, archive *tfstate.Opened, live tfstate.Live, serial uint64) error {
 	fill := func(w io.Writer) error { return archive.CopyWithSerial(ctx, w, serial) }
 	file, local := s.source.(tfstate.File)
+	if local && !filepath.IsAbs(archive.Manifest.Backend) { // else it was a file already
+		fill = func(w io.Writer) error {
+			n := tfstate.NewIndenter(w)
+			return errors.Join(archive.CopyWithSerial(ctx, n, serial), n.Flush())
+		}
+	}
 	// An encrypted state carries its serial inside as well: OpenTofu alone can
 	// write another one.
 	if archive.Manifest.State.Encrypted || local && live.Encrypted {

@@ -56,6 +56,7 @@ func (s *Stack) copyModule(ctx context.Context, dir string, fill func(io.Writer)
 		return nil, err
 	}
 	stack := *s
+	stack.source = nil
 	cli := *s.CLI
 	cli.Dir, cli.DataDir = module, filepath.Join(dir, "tofu")
 	c.Stack, stack.CLI = &stack, &cli

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"edge-actions/internal/testing/realtools"
 	"edge-actions/internal/testing/runnertest"
@@ -274,6 +275,7 @@ func TestRestoreAccepts(t *testing.T) {
 // The very case of a restore: what is there is no state. It stops nothing, and
 // it is kept.
 func TestRestoreOverABrokenState(t *testing.T) {
+	t.Parallel()
 	for name, broken := range map[string]string{"0 bytes": "", "cut": "{\n  \"version\": 4,\n  \"serial\": 70,\n", "noise": "\x00\x00\x00hello"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -307,7 +309,8 @@ func TestRestoreWhileTofuHoldsTheLock(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, two)
 	name, _ := r.twice()
-	r.config(two + "resource \"terraform_data\" \"s\" {\n provisioner \"local-exec\" {\n command = \"sleep 4\"\n}\n}\n")
+	held := newGate(t)
+	r.config(two + "resource \"terraform_data\" \"s\" {\n provisioner \"local-exec\" {\n command = \"" + held.wait() + "\"\n}\n}\n")
 	s := r.step("tofu-apply", r.mustPlan())
 	s.Start()
 	s.WaitLog("terraform_data.s: Creating...")
@@ -316,7 +319,9 @@ func TestRestoreWhileTofuHoldsTheLock(t *testing.T) {
 	if !strings.Contains(res.Log, "still runs") { // a backend without locks is guarded by nothing else
 		t.Errorf("the apply was not seen:\n%s", res.Log)
 	}
+	held.open(t)
 	r.wantGreen(s.Wait())
+	held.shut()
 	// By somebody who is no apply of ours.
 	cmd := r.tofuCmd("apply", "-auto-approve", "-input=false", "-replace=terraform_data.s")
 	if err := cmd.Start(); err != nil {
@@ -327,12 +332,14 @@ func TestRestoreWhileTofuHoldsTheLock(t *testing.T) {
 		if _, err := os.Stat(info); err == nil {
 			break
 		}
+		time.Sleep(time.Millisecond)
 	}
 	res = r.restore(name, map[string]string{"lock_timeout": "100ms"})
 	r.wantRed(res, "state-locked")
 	if !strings.Contains(res.Log, "OperationTypeApply") {
 		t.Errorf("the log does not say who holds it:\n%s", res.Log)
 	}
+	held.open(t)
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // The actions are built once and run as a runner runs them: as processes,
-// with a terminal, in a group that can be killed.
+// with a terminal, in a group that can be killed. The double of a provider is
+// beside them.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -25,10 +26,16 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		out, err := exec.Command("go", "build", "-o", dir, "../../actions/tofu-plan-with-state-backup", "../../actions/tofu-apply", "../../actions/tofu-state-restore").CombinedOutput()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "building the actions: %v\n%s", err, out)
-			return 1
+		for module, args := range map[string][]string{
+			".":                      {"../../actions/tofu-plan-with-state-backup", "../../actions/tofu-apply", "../../actions/tofu-state-restore"},
+			"../testing/outsidetest": {"."},
+		} {
+			cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)
+			cmd.Dir = module
+			if out, err := cmd.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "building %q: %v\n%s", args, err, out)
+				return 1
+			}
 		}
 		binaries = dir
 		return m.Run()
@@ -193,6 +200,31 @@ func (r *rig) archives(root string) []string {
 	}
 	return found
 }
+
+// gate is where a program waits until the test has seen what it came for: a
+// wait by the clock is too short on a busy machine and too long on an idle one.
+type gate struct{ path string }
+
+func newGate(t *testing.T) gate {
+	t.Helper()
+	g := gate{filepath.Join(t.TempDir(), "open")}
+	t.Cleanup(g.shut)
+	return g
+}
+
+// wait is a shell command that goes on when the gate is open, or the test gone.
+func (g gate) wait() string {
+	return fmt.Sprintf("while [ ! -e %s ] && [ -d %s ]; do sleep 0.02; done", g.path, filepath.Dir(g.path))
+}
+
+func (g gate) open(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(g.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (g gate) shut() { os.Remove(g.path) }
 
 // smallDisk mounts a file system of the given size.
 func smallDisk(t *testing.T, size string) string {

@@ -39,6 +39,9 @@ func (c *Config) findTool(ctx context.Context, a *action.Action, env []string) e
 		return err
 	}
 	c.tool = &tool{path, version}
+	for _, secret := range tofu.Secrets(env) {
+		a.Mask(secret) // a backend's errors can show it
+	}
 	if ignored := tofu.Ignored(a.Environ()); len(ignored) > 0 {
 		a.Logf("not handed on to OpenTofu from the runner's environment: %s", strings.Join(ignored, ", "))
 	}

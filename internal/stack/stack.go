@@ -125,6 +125,26 @@ func (s *Stack) checkLocation(path string) error {
 	return nil
 }
 
+// noneYet has 0 bytes in a local state's place taken for no state: somebody has
+// made sure that there never was one.
+func (s *Stack) noneYet() {
+	if file, ok := s.source.(tfstate.File); ok {
+		file.NoneYet = true
+		s.source = file
+	}
+}
+
+// unreachable reports whether the backend can't be asked. OpenTofu calls that, at
+// one moment, a lock which it did not get, as if somebody held it, and at others
+// it says the same as of a wrong configuration.
+func (s *Stack) unreachable(ctx context.Context) bool {
+	if _, ok := s.source.(tfstate.Pull); !ok { // a file, or a rehearsal's copy
+		return false
+	}
+	_, err := tfstate.Look(ctx, s.source)
+	return verdict.Has(err, tfstate.Unreadable)
+}
+
 // fenced runs one tofu command with its output fenced in the log.
 func (s *Stack) fenced(prefix string, run func() (bool, error)) (bool, error) {
 	w := s.Fence(prefix)

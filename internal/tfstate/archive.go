@@ -103,6 +103,10 @@ func (a *Archives) Make(ctx context.Context, src Source, reason string) (*Backup
 	if err != nil && !absent {
 		return nil, err
 	}
+	// A plan that was killed leaves 0 bytes where there was no state before, and
+	// nothing was made. Where there was one, they are what is left of it.
+	empty := reason == ForPlan && last == nil && s != nil && errors.Is(s.metaErr, errEmpty)
+	absent = absent || empty
 	var now *snapshot
 	if !absent {
 		if s.metaErr != nil {
@@ -110,11 +114,18 @@ func (a *Archives) Make(ctx context.Context, src Source, reason string) (*Backup
 		}
 		now = &snapshot{s.state, s.meta}
 	}
-	shrink := a.ShrinkPercent
-	if reason != ForPlan {
-		shrink = 100
+	shrink := 100
+	var unwritten *Manifest
+	if reason == ForPlan {
+		shrink = a.ShrinkPercent
+		if unwritten, err = a.unwritten(ctx, now, last); err != nil {
+			return nil, err
+		}
 	}
-	checks := guards(now, last, shrink)
+	checks := guards(now, last, unwritten, shrink)
+	if empty {
+		saysEmpty(checks)
+	}
 	accepted := accept(checks, a.Accept)
 	if err := unaccepted(checks); err != nil {
 		return nil, err
@@ -237,7 +248,7 @@ func (a *Archives) sealInto(ctx context.Context, path string, src Source) (s *se
 		return err
 	})
 	if err != nil {
-		if verdict.Has(err, "state-locked", "state-moved") || errors.Is(err, ErrNoState) {
+		if verdict.Has(err, "state-locked", "state-moved", Unreadable) || errors.Is(err, ErrNoState) {
 			return nil, err
 		}
 		return nil, unproven(fmt.Sprintf("an archive of the state %s in %s", src, filepath.Dir(path)), err)

@@ -128,6 +128,7 @@ const changing = "fsync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,
 // of the system calls in turn. After each: no partial archive is taken for
 // one, every archive opens, the state is untouched, and the next run is clean.
 func TestKilledAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	strace := realtools.Path(t, "strace")
 	f := newFixture(t)
 	state := stateOf(3, 400, "l-1")
@@ -222,6 +223,7 @@ func (f *fixture) afterKill(t *testing.T, what string, state []byte) {
 // TestKilledWhileUploading kills the backup and its rclone with SIGKILL while
 // the real rclone uploads, as a cancel on the runner does.
 func TestKilledWhileUploading(t *testing.T) {
+	t.Parallel()
 	f, remote, dir := newRemoteFixture(t)
 	state := stateOf(3, 4000, "l-1")
 	f.write(t, state)

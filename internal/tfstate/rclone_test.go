@@ -75,6 +75,7 @@ func TestRemoteCopy(t *testing.T) {
 }
 
 func TestRemoteRetention(t *testing.T) {
+	t.Parallel()
 	f, _, dir := newRemoteFixture(t)
 	state := stateOf(3, 50, "l-1")
 	f.write(t, state)

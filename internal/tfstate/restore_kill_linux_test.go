@@ -61,6 +61,7 @@ func (j replaceJob) run() error {
 // there a file that OpenTofu would take for another state, or for none; and
 // whoever comes next finds the old state or the new one, whole.
 func TestReplaceKilledAtEveryBoundary(t *testing.T) {
+	t.Parallel()
 	strace := realtools.Path(t, "strace")
 	large, small := stateOf(4, 400, "l"), stateOf(3, 100, "l")
 	for name, c := range map[string]struct {
@@ -125,24 +126,29 @@ func TestReplaceKilledAtEveryBoundary(t *testing.T) {
 				}
 			}
 			ends := map[string]int{}
-			for call, n := range calls {
-				if !slices.Contains(strings.Split(c.calls, ","), call) {
-					continue
-				}
-				for i := calls[call+" before"] + 1; i <= calls[call+" before"]+n; i++ {
-					reset()
-					err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, i)).Run()
-					what := fmt.Sprint(call, " ", i)
-					if err == nil {
+			enough := func() bool { return ends["new"] >= 3 && (len(c.old) == 0 || ends["old"] >= 3) }
+			// strace counts the calls of each thread, so on a busy machine, where the
+			// work wanders from one to another, some of the kills hit nothing.
+			for round := 0; round < 3 && !enough(); round++ {
+				for call, n := range calls {
+					if !slices.Contains(strings.Split(c.calls, ","), call) {
 						continue
 					}
-					if !strings.Contains(err.Error(), "killed") {
-						t.Fatalf("%s: %v", what, err)
+					for i := calls[call+" before"] + 1; i <= calls[call+" before"]+n; i++ {
+						reset()
+						err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, i)).Run()
+						what := fmt.Sprint(call, " ", i)
+						if err == nil {
+							continue
+						}
+						if !strings.Contains(err.Error(), "killed") {
+							t.Fatalf("%s: %v", what, err)
+						}
+						ends[afterKilledReplace(t, what, j, c.old, c.new)]++
 					}
-					ends[afterKilledReplace(t, what, j, c.old, c.new)]++
 				}
 			}
-			if ends["new"] < 3 || len(c.old) > 0 && ends["old"] < 3 {
+			if !enough() {
 				t.Errorf("the kills were not before and after: %v of %v", ends, calls)
 			}
 		})

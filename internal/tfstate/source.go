@@ -31,6 +31,10 @@ type File struct {
 	LockTimeout time.Duration
 	// Stale is told of a lock info file that a killed tofu left behind.
 	Stale func(holder string)
+	// NoneYet: there never was a state, so that 0 bytes are none and not what is
+	// left of one. They stay: a tofu that waits for their lock would write
+	// into a file that is gone.
+	NoneYet bool
 }
 
 func (f File) String() string { return f.Path }
@@ -45,8 +49,15 @@ func (f File) Read(ctx context.Context, use func(io.Reader) error) (err error) {
 	if l.stale != nil && f.Stale != nil {
 		f.Stale(l.stale.String())
 	}
+	if info, err := l.Stat(); f.NoneYet && err == nil && info.Size() == 0 {
+		return ErrNoState
+	}
 	return use(l)
 }
+
+// Unreadable is the id of the check that a backend could be asked for its state.
+// It never says that there is none.
+const Unreadable = "state-unreadable"
 
 // Pull is a state in any other backend, read with `tofu state pull`, which
 // takes no lock: the plan that follows is held against the digest.
@@ -61,7 +72,13 @@ func (p Pull) String() string { return "backend " + p.Backend }
 // Read implements Source. The state never touches the disk in clear.
 func (p Pull) Read(ctx context.Context, use func(io.Reader) error) error {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(p.Pull(ctx, w)) }()
+	go func() {
+		err := p.Pull(ctx, w)
+		if err != nil {
+			err = verdict.CannotTell(Unreadable, "the state in "+p.String()+" to be read", err, "see whether the backend answers and takes the credentials, then run again")
+		}
+		w.CloseWithError(err)
+	}()
 	defer r.Close()
 	first := make([]byte, 1)
 	if _, err := io.ReadFull(r, first); err != nil {

@@ -143,11 +143,14 @@ func (b Backend) Identity(workspace string) string {
 	return fmt.Sprintf("%s %s %q", b.Type, b.ConfigSHA256, workspace)
 }
 
+// String is what a receipt remembers: a plan carries the settings of the backend
+// for which it was made, and is applied there, wherever the state is now. Of
+// their digest it shows too little to guess a password by.
 func (b Backend) String() string {
 	if b.StatePath != "" {
 		return b.StatePath
 	}
-	return "backend " + b.Type
+	return fmt.Sprintf("backend %s (settings %.8s)", b.Type, b.ConfigSHA256)
 }
 
 // Backend reads what init wrote down about the backend of a workspace.

@@ -21,5 +21,5 @@ func PushArgs(lockTimeout time.Duration, path string) []string {
 func (c *CLI) StatePush(ctx context.Context, r io.Reader, lockTimeout time.Duration) error {
 	cmd := c.cmd(PushArgs(lockTimeout, "-")...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, c.Log, c.Log
-	return command.Run(ctx, cmd)
+	return c.hidden(command.Run(ctx, cmd))
 }

@@ -114,7 +114,7 @@ func (c *CLI) cmd(args ...string) command.Cmd {
 func (c *CLI) run(ctx context.Context, args ...string) error {
 	cmd := c.cmd(args...)
 	cmd.Stdout, cmd.Stderr = c.Log, c.Log
-	return command.Run(ctx, cmd)
+	return c.hidden(command.Run(ctx, cmd))
 }
 
 // Fmt returns an error unless all files are formatted.
@@ -218,12 +218,12 @@ func (c *CLI) Plan(ctx context.Context, o PlanOptions) (changed bool, warnings [
 		switch {
 		case e.Diagnostic == nil:
 		case e.Diagnostic.Severity == "error":
-			errs = append(errs, *e.Diagnostic)
+			errs = append(errs, c.Hide(*e.Diagnostic))
 		default:
-			warnings = append(warnings, *e.Diagnostic)
+			warnings = append(warnings, c.Hide(*e.Diagnostic))
 		}
 	}}
-	err = command.Run(ctx, cmd)
+	err = c.hidden(command.Run(ctx, cmd))
 	switch command.Code(err) {
 	case 2: // success with changes, by -detailed-exitcode
 		return true, warnings, nil
@@ -239,14 +239,18 @@ func planError(diagnostics []Diagnostic, err error) error {
 	texts := make([]string, 0, len(diagnostics))
 	for _, d := range diagnostics {
 		texts = append(texts, d.String())
-		if d.Summary == "Error acquiring the state lock" {
-			id, hint = "state-locked", "wait for the run that holds it, or raise lock_timeout"
+		if d.Summary == LockSummary {
+			id, hint = "state-locked", LockHint
 		}
 	}
 	if len(texts) == 0 {
 		texts = []string{err.Error()}
 	}
-	return verdict.Refuse(id, "a plan", fmt.Sprintf("%q", strings.Join(texts, "; ")), hint)
+	said := fmt.Sprintf("%q", strings.Join(texts, "; "))
+	if LockLost(diagnostics) {
+		return verdict.CannotTell(LockLostID, "the lock on the state to be given back after the plan", errors.New(said), LockLostHint)
+	}
+	return verdict.Refuse(id, "a plan", said, hint)
 }
 
 // Events is a writer that reads OpenTofu's -json stream line by line. Lines
@@ -288,24 +292,25 @@ func (e *Events) add(p []byte) {
 func (c *CLI) ShowPlan(ctx context.Context, planFile string, w io.Writer) error {
 	cmd := c.cmd("show", "-json", planFile)
 	cmd.Stdout = w
-	return command.Run(ctx, cmd)
+	return c.hidden(command.Run(ctx, cmd))
 }
 
 // StateList writes the addresses of all resources in the state to w.
 func (c *CLI) StateList(ctx context.Context, w io.Writer) error {
 	cmd := c.cmd("state", "list", "-no-color")
 	cmd.Stdout = w
-	return command.Run(ctx, cmd)
+	return c.hidden(command.Run(ctx, cmd))
 }
 
 // StatePull streams the state to w, in clear even if it is kept encrypted.
 func (c *CLI) StatePull(ctx context.Context, w io.Writer) error {
-	cmd := c.cmd("state", "pull")
+	cmd := c.cmd("state", "pull", "-no-color")
 	cmd.Stdout = w
-	return command.Run(ctx, cmd)
+	return c.hidden(command.Run(ctx, cmd))
 }
 
 // Outputs returns `tofu output -json`, sensitive values in clear.
 func (c *CLI) Outputs(ctx context.Context) ([]byte, error) {
-	return command.Output(ctx, c.cmd("output", "-json", "-no-color"), 64<<20)
+	out, err := command.Output(ctx, c.cmd("output", "-json", "-no-color"), 64<<20)
+	return out, c.hidden(err)
 }
