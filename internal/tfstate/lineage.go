@@ -3,6 +3,7 @@ package tfstate
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,7 @@ func GiveLineage(path string) error {
 	defer f.Close()
 	head := make([]byte, 4<<10)
 	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err
 	}
 	before, after, found := bytes.Cut(head[:n], []byte(noLineage))

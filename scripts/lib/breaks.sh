@@ -11,9 +11,9 @@ backup infra tofu-plan-with-state-backup input-offsite
 apply infra tofu-apply state-moved
 handoff infra emit-handoff instance-state
 bootstrap bootstrap nixos-bootstrap host-key-changed
-deploy runtime colmena-deploy rolled-back
-reboot runtime reboot-validate k3s-node
-backups recovery backup-validate timer
+deploy runtime colmena-deploy activation
+reboot runtime reboot-validate system-state
+backups recovery backup-validate unit-timer
 restore recovery restic-restore-check restored
 report report recovery-report ledger"
 
@@ -63,8 +63,8 @@ break_deploy() {
 }
 
 break_reboot() {
-	BROKEN="K3s runs well, and will not get ready when the node has booted again"
-	"$work/bin/labctl" run edge-1 "sed -i 's/}\$/,\"k3s\":{\"not_ready\":true}}/' /var/lib/lab/state.json"
+	BROKEN="somebody has enabled a unit by hand that fails, and only at a boot"
+	"$work/bin/labctl" run edge-1 'printf "[Service]\nType=oneshot\nExecStart=/bin/sh -c \"echo no such device >&2; exit 1\"\n[Install]\nWantedBy=multi-user.target\n" >/etc/systemd/system/by-hand.service && systemctl -q enable by-hand'
 }
 
 break_backups() {
