@@ -14,7 +14,7 @@ bootstrap bootstrap nixos-bootstrap host-key-changed
 deploy runtime colmena-deploy activation
 reboot runtime reboot-validate system-state
 backups recovery backup-validate unit-timer
-restore recovery restic-restore-check restored
+restore recovery restic-restore-check restic-failed
 report report recovery-report ledger"
 
 break_plan() {
@@ -75,7 +75,8 @@ break_backups() {
 break_restore() {
 	BROKEN="one byte of a pack in the shared repository has changed on its disk, where its provider does not look"
 	# shellcheck disable=SC2016 # the host's own
-	"$work/bin/labctl" run offsite 'cd /srv/vault/rest && pack=$(find . -path "*/data/*" -type f -size +20k | sort | head -n 1) && chmod u+w "$pack" && printf "\377" | dd of="$pack" bs=1 seek=5000 conv=notrunc status=none && ls -l "$pack"'
+	"$work/bin/labctl" run offsite 'cd /srv/vault/rest/data && pack=$(find . -type f -printf "%s %p\n" | sort -n | sed -n "\$s/^[0-9]* //p") && at=$(($(stat -c %s "$pack") / 2)) &&
+		byte=$(od -An -tu1 -j "$at" -N 1 "$pack") && printf "\\$(printf %o $((byte ^ 1)))" | dd of="$pack" bs=1 seek="$at" conv=notrunc status=none && ls -l "$pack"'
 }
 
 break_report() {
