@@ -17,6 +17,14 @@ backups recovery backup-validate unit-timer
 restore recovery restic-restore-check restic-failed
 report report recovery-report ledger"
 
+# waits ACTION INPUT TIME has an action of the runtime workflow wait less long
+# for what will not come: a demo has less patience than an operator.
+waits() {
+	local workflow=$source/examples/runtime/workflows/runtime.yml
+	awk -v uses="./actions/$1" -v line="          $2: $3" '{ print } $NF == uses { here = 1 } here && $1 == "with:" { print line; here = 0 }' "$workflow" >"$work/workflow"
+	cp "$work/workflow" "$workflow"
+}
+
 break_plan() {
 	BROKEN="the disk with the state is gone: $work/state/edge.tfstate is not there any more"
 	mv "$work/state/edge.tfstate" "$work/state/elsewhere"
@@ -58,12 +66,15 @@ break_bootstrap() {
 
 break_deploy() {
 	BROKEN="the new configuration takes the node off the network"
+	waits colmena-deploy confirm_timeout 60s
 	sed -i 's/label = "demo";/label = "cut"; behaviour = "cut";/' "$source/examples/runtime/hive/hive.nix"
 	commit "a mistake in the firewall"
 }
 
 break_reboot() {
 	BROKEN="somebody has enabled a unit by hand that fails, and only at a boot"
+	waits reboot-validate ready_timeout 30s
+	commit impatience
 	"$work/bin/labctl" run edge-1 'printf "[Service]\nType=oneshot\nExecStart=/bin/sh -c \"echo no such device >&2; exit 1\"\n[Install]\nWantedBy=multi-user.target\n" >/etc/systemd/system/by-hand.service && systemctl -q enable by-hand'
 }
 
