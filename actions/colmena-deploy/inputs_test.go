@@ -30,6 +30,7 @@ func TestWrongInputs(t *testing.T) {
 		{Input: "canary", Value: "edge-3", Wanted: "one of the nodes"},
 		{Input: "confirm_timeout", Value: "1s", Wanted: "a time from 5s"},
 		{Input: "activate_timeout", Value: "10m", Wanted: "less than confirm_timeout"},
+		{Input: "boot_timeout", Value: "2h", Wanted: "0s to 1h0m0s"},
 		{Input: "recover_timeout", Value: "x", Wanted: "with its unit"},
 		{Input: "eval_timeout", Value: "0", Wanted: "with its unit"},
 		{Input: "build_timeout", Value: "x", Wanted: "with its unit"},

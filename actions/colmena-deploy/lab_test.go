@@ -148,7 +148,7 @@ func TestLabRefused(t *testing.T) {
 		"no Colmena":            {func(j *job) { j.Inputs["colmena_path"] = "/nowhere/colmena" }, "", "", "", "tool-missing", "nixpkgs#colmena"},
 		"nobody there": {func(j *job) {
 			j.hive[0].TargetHost = strings.Replace(h.Address, ".11", ".99", 1)
-			j.Inputs["connect_timeout"] = "1s"
+			j.Inputs["connect_timeout"], j.Inputs["boot_timeout"] = "1s", "0s"
 		}, "", "", "unreachable", "", "look at "}, // a refusal of the route or none
 		"a system for a reboot": {func(j *job) { j.hive[0].Behaviour = "inhibit" }, "", "", "refused", "switch-inhibited", "goal: boot"},
 	} {
@@ -170,6 +170,73 @@ func TestLabRefused(t *testing.T) {
 			}
 			if got := system(t, h); got != first || must(t, h, "cat /proc/sys/kernel/random/boot_id; ls /run/edge-actions 2>/dev/null || true") != boot {
 				t.Errorf("the host was changed: %s", got)
+			}
+		})
+	}
+}
+
+// A node in a reboot that nobody waits for any more, as after a runner that was
+// killed: the deploy waits until it is up, and ready.
+func TestLabInAReboot(t *testing.T) {
+	binary := buildAction(t)
+	for name, c := range map[string]struct {
+		begin     func(*testing.T, *lab.Host)
+		says      string
+		then      func(*lab.Host) error
+		converges bool
+	}{
+		"down": {
+			func(_ *testing.T, h *lab.Host) { h.PowerOff() }, "it may be in a reboot, and is waited for", (*lab.Host).PowerOn, true,
+		},
+		"going down": {
+			func(t *testing.T, h *lab.Host) {
+				must(t, h, `printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecStop=/bin/sh -c "until [ -e /run/go ]; do sleep 0.1; done"\nTimeoutStopSec=60\n[Unit]\nAfter=dbus.service ssh.service network.service systemd-user-sessions.service\n' >/run/systemd/system/slow.service
+systemctl daemon-reload; systemctl start slow; systemctl reboot`)
+			}, "going-down; it may be in a reboot", func(h *lab.Host) error { _, err := h.Run("touch /run/go"); return err }, true,
+		},
+		"not ready yet": {
+			func(t *testing.T, h *lab.Host) {
+				var s lab.State
+				s.K3s.ReportAfterSeconds = 10
+				if err := h.SetState(s); err != nil {
+					t.Fatal(err)
+				}
+				h.PowerOff()
+				if err := h.PowerOn(); err != nil {
+					t.Fatal(err)
+				}
+			}, "it was booted just now; waiting at most", nil, false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, 1)
+			h := l.Hosts[0]
+			j := newJob(t, l, "2", "good")
+			if !c.converges {
+				if r := j.do(); r.Code != 0 {
+					t.Fatalf("%v\n%s", r.Outputs, r.Log)
+				}
+			}
+			c.begin(t, h)
+			s := j.step(binary)
+			s.Start()
+			s.WaitLog(c.says)
+			if c.then != nil {
+				if err := c.then(h); err != nil {
+					t.Error(err)
+				}
+			}
+			r := s.Wait()
+			want := "unchanged"
+			if c.converges {
+				want = "converged"
+			}
+			if !r.Green() || r.Outputs["outcome"] != want {
+				t.Errorf("wanted %s, found %v\n%s", want, r.Outputs, r.Log)
+			}
+			if got := settle(t, h); got != r.Outputs["system_path"] {
+				t.Errorf("it is on %s", got)
 			}
 		})
 	}

@@ -30,6 +30,7 @@ func run(ctx context.Context, a *action.Action) error {
 	if d.Times.Activate >= d.Times.Confirm && d.Times.Confirm > 0 {
 		in.Wrong("activate_timeout", "less than confirm_timeout, "+d.Times.Confirm.String(), d.Times.Activate.String(), "leave time for the health checks")
 	}
+	d.Boot = in.Duration("boot_timeout", 0, time.Hour)
 	goal := in.OneOf("goal", "switch", "boot", goalBootstrap)
 	d.Goal = nixos.Goal(goal)
 	if canary := in.Text("canary"); canary != "" && !slices.Contains(d.Spec.Nodes, canary) {

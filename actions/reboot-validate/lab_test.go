@@ -282,11 +282,27 @@ END
 		}
 		awaitBoot(t, h, before)
 		between := bootID(t, h)
-		step = runner.Step([]string{binary}, inputs)
-		step.Timeout = 2 * time.Minute
-		res := step.Run()
-		if !res.Green() || res.Outputs["outcome"] != "proven" || res.Outputs["boot_id"] == between || res.Outputs["boot_id"] != bootID(t, h) {
+		again := func() *runnertest.Step {
+			step := runner.Step([]string{binary}, inputs)
+			step.Timeout = 2 * time.Minute
+			step.Start()
+			return step
+		}
+		if res := again().Wait(); !res.Green() || res.Outputs["outcome"] != "proven" || res.Outputs["boot_id"] == between || res.Outputs["boot_id"] != bootID(t, h) {
 			t.Errorf("the run after it: %v\n%s", res.Outputs, res.Log)
+		}
+		// The run after it finds the node down.
+		if err := h.Hold(); err != nil {
+			t.Fatal(err)
+		}
+		again().KillAt("down after")
+		step = again()
+		step.WaitLog("it may be in a reboot")
+		if err := h.Release(); err != nil {
+			t.Fatal(err)
+		}
+		if res := step.Wait(); !res.Green() || res.Outputs["outcome"] != "proven" || res.Outputs["boot_id"] != bootID(t, h) {
+			t.Errorf("the run that found it down: %v\n%s", res.Outputs, res.Log)
 		}
 	})
 }

@@ -22,6 +22,9 @@ type Deployment struct {
 	Colmena *colmena.CLI
 	Goal    nixos.Goal
 	Times   nixos.Times
+	// Boot is how long a node that does not answer is waited for, and how long
+	// one may take from its boot until it is ready. 0 does not wait.
+	Boot time.Duration
 	// Expect and Policy are the health by which a system is kept. Which
 	// machine and which system is added for each node.
 	Expect node.Expect

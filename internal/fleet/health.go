@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"edge-actions/internal/nixos"
@@ -23,13 +24,6 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	if d.Spec.Handoff == nil && t.facts.HostName != "" {
 		t.Expect.Hostname = t.facts.HostName
 	}
-	c, err := t.dial(ctx)
-	if err != nil {
-		t.fail(err)
-		return
-	}
-	t.conn = c
-	t.result.Address = c.RemoteAddr().String()
 	// Which machine it is can't be waived where something is done to it.
 	policy := node.Policy{Set: []string{node.HostIdentity, node.BootSpace, node.StoreSpace}}
 	if d.fresh && t.Expect.MachineID+t.Expect.InstanceID != "" {
@@ -40,18 +34,20 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	}
 	asked := node.Policy{Set: append(slices.Clone(policy.Set), node.System, node.LoaderDefault, node.FailedUnits)}
 	expect := t.expect(d.Expect)
-	checks := t.connected(c)
-	ping := make(chan []verdict.Check, 1)
-	go func() { ping <- t.ping(ctx) }()
-	f, err := node.Collect(ctx, c, asked.Groups(), expect, probeTimeout)
-	checks = append(checks, <-ping...)
+	found, err := t.up(ctx, t.options(), d.Boot, asked, expect, d.Log)
+	checks := found.way
+	if len(checks) > 0 {
+		checks = append(checks, t.ping(ctx)...)
+	}
 	if err != nil {
 		t.result.Checks = append(t.result.Checks, checks...)
 		t.fail(err)
 		return
 	}
-	checks = append(checks, policy.Apply(node.Judge(f, expect))...)
-	checks = append(checks, t.lettingIn(c, d.Goal), t.read(f))
+	t.conn = found.conn
+	t.result.Address = t.conn.RemoteAddr().String()
+	checks = append(checks, policy.Apply(node.Judge(found.facts, expect))...)
+	checks = append(checks, t.lettingIn(t.conn, d.Goal), t.read(found.facts, d.Boot))
 	for i := range checks {
 		if slices.Contains(d.Policy.Waive, checks[i].ID) && checks[i].ID != node.HostIdentity {
 			checks[i].Waived = first(d.Policy.WaivedBy, "waive")
@@ -72,8 +68,9 @@ func (m *Member) expect(e node.Expect) node.Expect {
 	return e
 }
 
-// read takes from the facts what the node is on.
-func (t *target) read(f *node.Facts) verdict.Check {
+// read takes from the facts what the node is on. What was booted less than grace
+// ago may not be ready yet.
+func (t *target) read(f *node.Facts, grace time.Duration) verdict.Check {
 	const id, wanted = "state-before", "what the node runs and boots"
 	var errs []error
 	get := func(v node.Value[string]) string {
@@ -84,6 +81,11 @@ func (t *target) read(f *node.Facts) verdict.Check {
 	t.before = nixos.State{BootID: get(f.BootID), Current: get(f.Current), Profile: get(f.Profile)}
 	t.before.Generation, _ = f.Generation.Get() // a profile may lead to the store itself
 	t.failing, _ = f.Failed.Get()               // then none is known to fail, and each that does counts
+	now, errNow := f.Now.Get()
+	booted, errBoot := f.Boot.Get()
+	if errNow == nil && errBoot == nil {
+		t.ready = time.Now().Add(grace - now.Sub(booted))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return verdict.CannotTell(id, wanted, err, "see that it is a NixOS host: /run/current-system and /nix/var/nix/profiles/system").Check
 	}
@@ -139,13 +141,28 @@ func (d *Deployment) healthy(ctx context.Context, t *target, c *sshx.Conn) []ver
 	return d.look(ctx, t, c, policy)
 }
 
-// steady are the checks of a node that nothing is done to.
+// steady are the checks of a node that nothing is done to. One that was booted
+// just now gets the time to become ready.
 func (d *Deployment) steady(ctx context.Context, t *target, c *sshx.Conn) []verdict.Check {
 	policy := d.Policy
 	if d.Goal == nixos.Boot { // what is live is none of this deploy's business
 		policy.Set = []string{node.HostIdentity, node.LoaderDefault}
 	}
-	return d.look(ctx, t, c, policy)
+	for said := false; ; said = true {
+		checks := d.look(ctx, t, c, policy)
+		left := time.Until(t.ready).Round(time.Second)
+		if verdict.Of(checks) == verdict.Proven || left <= pause || !c.Alive() {
+			return checks
+		}
+		if !said {
+			d.Log.Logf("%s: it was booted just now; waiting at most %s for %s", t.Name, left, strings.Join(deciding(checks), ", "))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return checks
+		}
+	}
 }
 
 func (d *Deployment) look(ctx context.Context, t *target, c *sshx.Conn, policy node.Policy) []verdict.Check {

@@ -18,11 +18,9 @@ import (
 // it. Its Validation has no kubeconfig.
 type Reboot struct {
 	Validation
-	Shutdown, Boot, Stable time.Duration
+	Shutdown, Boot, Stable time.Duration // Boot also for a node that is found down
 	// Ready is how long all checks may take to hold once SSH is back.
 	Ready time.Duration
-	// Pause is the time between two looks; 2 s if zero.
-	Pause time.Duration
 }
 
 // The outcomes of a reboot.
@@ -132,22 +130,18 @@ func (m *Member) brisk() sshx.Options {
 // come back as.
 func (r *Reboot) before(ctx context.Context, m *Member, res *RebootResult) (*sshx.Conn, node.Expect, error) {
 	expect := m.expect(r.Expect)
-	c, err := sshx.Dial(ctx, m.Target, m.brisk())
+	asked := node.Policy{Set: []string{node.HostIdentity, node.System, node.FailedUnits}}
+	found, err := m.up(ctx, m.brisk(), r.Boot, asked, expect, r.Log)
 	if err != nil {
 		return nil, expect, err
 	}
+	c, f := found.conn, found.facts
 	// A way that is not the meant one may lead to another machine, and is no
 	// proof afterwards.
 	policy := nodePolicy{r.Policy}
-	if way := policy.waive(m.connected(c)); len(deciding(way)) > 0 {
+	if way := policy.waive(found.way); len(deciding(way)) > 0 {
 		c.Close()
 		return nil, expect, &verdict.Refusal{Check: way[slices.IndexFunc(way, func(c verdict.Check) bool { return c.Verdict != verdict.Proven && c.Waived == "" })]}
-	}
-	asked := node.Policy{Set: []string{node.HostIdentity, node.System, node.FailedUnits}}
-	f, err := node.Collect(ctx, c, asked.Groups(), expect, probeTimeout)
-	if err != nil {
-		c.Close()
-		return nil, expect, err
 	}
 	// Which machine it is can't be waived where something is done to it.
 	identity := node.Policy{Set: []string{node.HostIdentity}}.Apply(node.Judge(f, expect))
@@ -174,10 +168,6 @@ func (r *Reboot) before(ctx context.Context, m *Member, res *RebootResult) (*ssh
 // and notes when what was ready. What it returns is not a look at the node but
 // why there was none, if looked is false.
 func (r *Reboot) ready(ctx context.Context, m *Member, c **sshx.Conn, expect node.Expect, back *nixos.Rebooted, res *RebootResult) (checks []verdict.Check, looked bool) {
-	pause := r.Pause
-	if pause <= 0 {
-		pause = 2 * time.Second
-	}
 	policy := r.Policy
 	policy.Set = slices.DeleteFunc(slices.Clone(policy.Set), func(id string) bool { return id == node.RootRefused || id == node.SSHClosed })
 	policy.Require = append(slices.DeleteFunc(slices.Clone(policy.Require), func(id string) bool { return id == node.RootRefused || id == node.SSHClosed }), node.BootID)

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"strings"
+	"time"
 
 	"edge-actions/internal/colmena"
 	"edge-actions/internal/nixos"
@@ -16,8 +17,10 @@ type target struct {
 	facts   colmena.Facts
 	before  nixos.State
 	failing []string // units that failed before
-	conn    *sshx.Conn
-	result  *NodeResult
+	// ready is until when it may take to be so; zero if it was booted long ago.
+	ready  time.Time
+	conn   *sshx.Conn
+	result *NodeResult
 }
 
 // is reports whether the node is what the hive says already.
@@ -60,7 +63,7 @@ func (t *target) refuse(o nixos.Outcome, checks ...verdict.Check) {
 // fail records why a node can't be reached or used.
 func (t *target) fail(err error) {
 	o := nixos.Refused
-	if verdict.Has(err, sshx.Unreachable, sshx.Timeout, sshx.ConnectionLost) {
+	if verdict.Has(err, sshx.Unreachable, sshx.Timeout, sshx.ConnectionLost, GoingDown) {
 		o = nixos.Unreachable
 	}
 	t.refuse(o, verdict.ChecksOf(err)...)
