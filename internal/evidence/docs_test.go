@@ -11,23 +11,23 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// snippet is the check that docs/evidence.md shows.
+// snippet is the check that the README shows.
 func snippet(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/evidence.md")
+	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(text), "```bash\n")
 	code, _, ok := strings.Cut(rest, "```")
 	if !ok || strings.Contains(code, "edge-actions ") {
-		t.Fatal("docs/evidence.md has no such snippet")
+		t.Fatal("the README has no such snippet")
 	}
 	return code
 }
 
 // ssh-keygen and sha256sum alone tell a ledger from one that was changed.
-func TestTheShellSnippetOfTheDocs(t *testing.T) {
+func TestTheShellSnippetOfTheReadme(t *testing.T) {
 	code := snippet(t)
 	r := newRig(t)
 	last := r.grow(5)

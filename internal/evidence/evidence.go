@@ -1,7 +1,7 @@
 // Package evidence is the ledger of a runner: what each run of each action
 // found, an entry a line, chained by sha256 and signed with an SSH key of the
 // runner. ssh-keygen -Y verify and sha256sum are enough to check it;
-// docs/evidence.md shows how. It refuses to go on after an end that is not the
+// the README shows how. It refuses to go on after an end that is not the
 // one it wrote, and finds a ledger that was edited, put into another order, cut
 // or truncated, and where.
 //
