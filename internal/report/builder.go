@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -185,7 +186,7 @@ func (b *Builder) evidence() []Evidence {
 		out = append(out, row)
 	}
 	slices.SortFunc(out, func(x, y Evidence) int {
-		return cmpOr(rank(x.Verdict)-rank(y.Verdict), strings.Compare(x.Action, y.Action), strings.Compare(x.Subject, y.Subject), strings.Compare(x.Detail, y.Detail), strings.Compare(x.Source.Repository, y.Source.Repository), int(x.Seq-y.Seq))
+		return cmp.Or(rank(x.Verdict)-rank(y.Verdict), strings.Compare(x.Action, y.Action), strings.Compare(x.Subject, y.Subject), strings.Compare(x.Detail, y.Detail), strings.Compare(x.Source.Repository, y.Source.Repository), int(x.Seq-y.Seq))
 	})
 	return out
 }
@@ -202,13 +203,4 @@ func rank(v verdict.Verdict) int {
 		return 2
 	}
 	return 1
-}
-
-func cmpOr(orders ...int) int {
-	for _, o := range orders {
-		if o != 0 {
-			return o
-		}
-	}
-	return 0
 }

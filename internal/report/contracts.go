@@ -181,7 +181,7 @@ func (b *Builder) table() []Contract {
 				promised = -1
 			}
 		}
-		return cmpOr(promised, rank(x.Verdict)-rank(y.Verdict), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Source.Repository, y.Source.Repository), cmp.Compare(x.backup.paths, y.backup.paths))
+		return cmp.Or(promised, rank(x.Verdict)-rank(y.Verdict), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Source.Repository, y.Source.Repository), cmp.Compare(x.backup.paths, y.backup.paths))
 	})
 	return out
 }

@@ -75,7 +75,7 @@ func (b *Builder) doors() (doors []Door, looked time.Time) {
 		}
 	}
 	slices.SortFunc(doors, func(x, y Door) int {
-		return cmpOr(-cmp.Compare(x.State, y.State), cmp.Compare(x.Where, y.Where), cmp.Compare(x.Source, y.Source), cmp.Compare(x.Node, y.Node), cmp.Compare(x.Run, y.Run), x.Seen.Compare(y.Seen))
+		return cmp.Or(-cmp.Compare(x.State, y.State), cmp.Compare(x.Where, y.Where), cmp.Compare(x.Source, y.Source), cmp.Compare(x.Node, y.Node), cmp.Compare(x.Run, y.Run), x.Seen.Compare(y.Seen))
 	})
 	return doors, looked
 }

@@ -49,7 +49,7 @@ func (b *Builder) drifts() []Drift {
 		out = append(out, *d)
 	}
 	slices.SortFunc(out, func(x, y Drift) int {
-		return cmpOr(-cmp.Compare(x.Resources, y.Resources), cmp.Compare(x.Stack, y.Stack), cmp.Compare(x.Repository, y.Repository))
+		return cmp.Or(-cmp.Compare(x.Resources, y.Resources), cmp.Compare(x.Stack, y.Stack), cmp.Compare(x.Repository, y.Repository))
 	})
 	return out
 }

@@ -74,7 +74,7 @@ func (b *Builder) due(rows []Evidence, contracts []Contract) []Due {
 				over = -1
 			}
 		}
-		return cmpOr(over, cmp.Compare(x.Action, y.Action), cmp.Compare(x.Subject, y.Subject), cmp.Compare(x.Detail, y.Detail), cmp.Compare(x.MaxAge, y.MaxAge))
+		return cmp.Or(over, cmp.Compare(x.Action, y.Action), cmp.Compare(x.Subject, y.Subject), cmp.Compare(x.Detail, y.Detail), cmp.Compare(x.MaxAge, y.MaxAge))
 	})
 	return slices.CompactFunc(out, func(x, y Due) bool { return x == y })
 }
