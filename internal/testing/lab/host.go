@@ -86,6 +86,16 @@ func (h *Host) WaitSSH() error {
 	return fmt.Errorf("no SSH on %s within %s: %w\n%s", h.Name, patience, last, h.tail())
 }
 
+// settled waits until the host has booted to the end: on a busy machine its
+// sshd speaks while units are still to come.
+func (h *Host) settled() error {
+	if err := h.WaitSSH(); err != nil {
+		return err
+	}
+	_, err := h.Run("systemctl is-system-running --wait || :") // a unit may fail, which is no business of ours
+	return err
+}
+
 // tail is the end of what the console showed.
 func (h *Host) tail() string {
 	data, err := os.ReadFile(h.path("console"))

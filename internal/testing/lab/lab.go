@@ -175,7 +175,7 @@ func (l *Lab) fill(n int, bare bool) error {
 	return l.bring(hosts)
 }
 
-// bring makes hosts, all at once, and waits for each.
+// bring makes hosts, all at once, and waits until each has booted.
 func (l *Lab) bring(hosts []*Host) error {
 	l.Hosts = append(l.Hosts, hosts...)
 	errs := make([]error, len(hosts))
@@ -184,7 +184,7 @@ func (l *Lab) bring(hosts []*Host) error {
 		all.Go(func() {
 			if errs[i] = h.make(); errs[i] == nil {
 				h.start()
-				errs[i] = h.WaitSSH()
+				errs[i] = h.settled()
 			}
 		})
 	}
