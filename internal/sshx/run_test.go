@@ -29,7 +29,7 @@ var hostile = []string{
 func TestArgumentsArriveUnchanged(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	c := dialed(t, h.target(s.port, s.hostKey))
+	c := dialed(t, h.target(s.Port, s.HostKey))
 	want := strings.Join(hostile, "\x00") + "\x00"
 	for name, cmd := range map[string]Cmd{
 		"a script":  {Script: `printf '%s\0' "$@"`, Args: hostile},
@@ -56,7 +56,7 @@ func TestArgumentsArriveUnchanged(t *testing.T) {
 func TestScripts(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	c := dialed(t, h.target(s.port, s.hostKey))
+	c := dialed(t, h.target(s.Port, s.HostKey))
 	for name, test := range map[string]struct {
 		cmd  Cmd
 		want string
@@ -97,7 +97,7 @@ func TestScripts(t *testing.T) {
 func TestEnds(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	c := dialed(t, h.target(s.port, s.hostKey))
+	c := dialed(t, h.target(s.Port, s.HostKey))
 	var stderr bytes.Buffer
 	err := c.Run(t.Context(), Cmd{Name: "look", Script: `printf '::add-path::/evil\n\033[2J' >&2; exit 3`, Stderr: &stderr, Timeout: generous})
 	if command.Code(err) != 3 || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.HasPrefix(err.Error(), "look on ") || !strings.Contains(err.Error(), `::add-path::/evil\n`) {
@@ -119,7 +119,7 @@ func TestEnds(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	c := dialed(t, h.target(s.port, s.hostKey))
+	c := dialed(t, h.target(s.Port, s.HostKey))
 	err := c.Run(t.Context(), Cmd{Script: "exec sleep 20", Timeout: 500 * time.Millisecond})
 	if err == nil || !strings.HasSuffix(err.Error(), "no end after 500ms; it may still be running there") {
 		t.Errorf("%v", err)
@@ -146,8 +146,8 @@ func TestDeadlines(t *testing.T) {
 
 	// A connection that stalls keeps nobody longer than the deadline, even
 	// while its keep-alive still hopes.
-	p := newProxy(t, s.address())
-	c, err = Dial(t.Context(), h.target(p.port, s.hostKey), Options{DialTimeout: generous, KeepAlive: generous})
+	p := newProxy(t, s.Address)
+	c, err = Dial(t.Context(), h.target(p.port, s.HostKey), Options{DialTimeout: generous, KeepAlive: generous})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +161,8 @@ func TestDeadlines(t *testing.T) {
 func TestManySessionsOnOneConnection(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	p := newProxy(t, s.address())
-	c := dialed(t, h.target(p.port, s.hostKey))
+	p := newProxy(t, s.Address)
+	c := dialed(t, h.target(p.port, s.HostKey))
 	var all sync.WaitGroup
 	for i := range 40 { // sshd allows ten at a time
 		all.Go(func() {

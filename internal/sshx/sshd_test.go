@@ -1,21 +1,17 @@
 package sshx
 
 import (
-	"bytes"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"edge-actions/internal/testing/realtools"
+	"edge-actions/internal/testing/sshdtest"
 )
 
 // generous is a deadline that a passing test does not come near.
@@ -79,109 +75,25 @@ func write(t testing.TB, path, text string) string {
 	return path
 }
 
-// server is a real sshd of the current user's.
-type server struct {
-	t       testing.TB
-	port    int
-	dir     string
-	hostKey string // its public line
-	lines   []string
-	log     *lockedBuffer
-	cmd     *exec.Cmd
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type server = sshdtest.Server
 
 // newServer prepares an sshd that lets in the owner of the given private keys.
 func newServer(t testing.TB, keys []string, lines ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), port: freePort(t), lines: lines, log: &lockedBuffer{}}
-	s.hostKey = public(t, newKey(t, s.dir, "host", ""))
+	s := sshdtest.New(t, lines...)
 	var authorized []string
 	for _, key := range keys {
 		authorized = append(authorized, public(t, key))
 	}
-	write(t, filepath.Join(s.dir, "authorized"), strings.Join(authorized, "\n")+"\n")
+	write(t, s.Authorized, strings.Join(authorized, "\n")+"\n")
 	return s
 }
 
 func startServer(t testing.TB, keys []string, lines ...string) *server {
 	t.Helper()
 	s := newServer(t, keys, lines...)
-	s.start()
+	s.Start()
 	return s
-}
-
-// sshd is not on the PATH of everybody. It wants to be called by its full path.
-func sshd(t testing.TB) string {
-	t.Helper()
-	if _, err := os.Stat("/usr/sbin/sshd"); err == nil {
-		return "/usr/sbin/sshd"
-	}
-	return realtools.Path(t, "sshd")
-}
-
-func (s *server) start() {
-	s.t.Helper()
-	if os.Getuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
-			s.t.Fatal(err)
-		}
-	}
-	config := append([]string{
-		"ListenAddress 127.0.0.1", "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes",
-		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "LogLevel VERBOSE",
-		"MaxStartups 100",
-		"HostKey " + filepath.Join(s.dir, "host"), "AuthorizedKeysFile " + filepath.Join(s.dir, "authorized"),
-	}, s.lines...)
-	s.cmd = exec.Command(sshd(s.t), "-D", "-e", "-f", write(s.t, filepath.Join(s.dir, "sshd_config"), strings.Join(config, "\n")+"\n"), "-p", strconv.Itoa(s.port))
-	s.cmd.Stderr = s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	s.cmd.WaitDelay = time.Second // children of sshd hold its stderr
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(s.stop)
-	for end := time.Now().Add(generous); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", s.address()); err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("sshd does not listen: %s", s.log)
-		}
-	}
-}
-
-func (s *server) stop() {
-	if s.cmd.ProcessState == nil {
-		s.cmd.Process.Kill()
-		s.cmd.Wait()
-	}
-	if s.t.Failed() {
-		s.t.Logf("sshd said:\n%s", s.log)
-	}
-}
-
-func (s *server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-func (s *server) knownHosts(name string) string {
-	return fmt.Sprintf("[%s]:%d %s\n", name, s.port, s.hostKey)
 }
 
 func freePort(t testing.TB) int {

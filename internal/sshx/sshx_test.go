@@ -64,30 +64,30 @@ func fails(t testing.TB, target Target, id string, words ...string) {
 func TestHostKeys(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	other := public(t, newKey(t, s.dir, "other", ""))
-	realtools.Output(t, "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", filepath.Join(s.dir, "rsa"))
-	rsa := public(t, filepath.Join(s.dir, "rsa"))
+	other := public(t, newKey(t, s.Dir, "other", ""))
+	realtools.Output(t, "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", filepath.Join(s.Dir, "rsa"))
+	rsa := public(t, filepath.Join(s.Dir, "rsa"))
 	file := func(name, text string) string { return write(t, filepath.Join(h.dir, name), text) }
 	with := func(change func(*Target)) Target {
-		target := h.target(s.port)
+		target := h.target(s.Port)
 		change(&target)
 		return target
 	}
 
-	t.Run("pinned", func(t *testing.T) { works(t, dialed(t, h.target(s.port, s.hostKey))) })
-	t.Run("one of two pinned", func(t *testing.T) { works(t, dialed(t, h.target(s.port, other, s.hostKey))) })
+	t.Run("pinned", func(t *testing.T) { works(t, dialed(t, h.target(s.Port, s.HostKey))) })
+	t.Run("one of two pinned", func(t *testing.T) { works(t, dialed(t, h.target(s.Port, other, s.HostKey))) })
 	t.Run("pinned, and another in known_hosts", func(t *testing.T) {
 		works(t, dialed(t, with(func(target *Target) {
-			target.HostKeys = []string{s.hostKey}
-			target.KnownHosts = []string{file("other", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.port, other))}
+			target.HostKeys = []string{s.HostKey}
+			target.KnownHosts = []string{file("other", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.Port, other))}
 		})))
 	})
-	t.Run("changed", func(t *testing.T) { fails(t, h.target(s.port, other), HostKeyChanged, "SHA256:") })
-	t.Run("another type", func(t *testing.T) { fails(t, h.target(s.port, rsa), HostKeyChanged, "ssh-rsa", "ssh-ed25519") })
+	t.Run("changed", func(t *testing.T) { fails(t, h.target(s.Port, other), HostKeyChanged, "SHA256:") })
+	t.Run("another type", func(t *testing.T) { fails(t, h.target(s.Port, rsa), HostKeyChanged, "ssh-rsa", "ssh-ed25519") })
 	t.Run("unknown", func(t *testing.T) {
-		before := s.log.String()
-		fails(t, h.target(s.port), HostKeyUnknown, "pin that line")
-		if got := s.log.String(); got != before {
+		before := s.Log.String()
+		fails(t, h.target(s.Port), HostKeyUnknown, "pin that line")
+		if got := s.Log.String(); got != before {
 			t.Errorf("an unknown host was called: %s", strings.TrimPrefix(got, before))
 		}
 	})
@@ -96,23 +96,23 @@ func TestHostKeys(t *testing.T) {
 		fails(t, with(func(target *Target) { target.Config = config }), HostKeyUnknown)
 	})
 	t.Run("known_hosts", func(t *testing.T) {
-		works(t, dialed(t, with(func(target *Target) { target.KnownHosts = []string{file("plain", s.knownHosts("127.0.0.1"))} })))
+		works(t, dialed(t, with(func(target *Target) { target.KnownHosts = []string{file("plain", s.KnownHosts("127.0.0.1"))} })))
 	})
 	t.Run("the user's known_hosts", func(t *testing.T) {
-		path := file(".ssh/known_hosts", s.knownHosts("127.0.0.1"))
+		path := file(".ssh/known_hosts", s.KnownHosts("127.0.0.1"))
 		defer os.Remove(path)
-		works(t, dialed(t, h.target(s.port)))
+		works(t, dialed(t, h.target(s.Port)))
 	})
 	t.Run("known_hosts, changed", func(t *testing.T) {
-		path := file("changed", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.port, other))
+		path := file("changed", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.Port, other))
 		fails(t, with(func(target *Target) { target.KnownHosts = []string{path} }), HostKeyChanged)
 	})
 	t.Run("known_hosts, another port", func(t *testing.T) {
-		path := file("port", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.port+1, s.hostKey))
+		path := file("port", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.Port+1, s.HostKey))
 		fails(t, with(func(target *Target) { target.KnownHosts = []string{path} }), HostKeyUnknown)
 	})
 	t.Run("known_hosts, hashed", func(t *testing.T) {
-		path := file("hashed", s.knownHosts("127.0.0.1"))
+		path := file("hashed", s.KnownHosts("127.0.0.1"))
 		realtools.Output(t, "ssh-keygen", "-H", "-f", path)
 		if strings.Contains(read(t, path), "127.0.0.1") {
 			t.Fatal("not hashed")
@@ -120,7 +120,7 @@ func TestHostKeys(t *testing.T) {
 		works(t, dialed(t, with(func(target *Target) { target.KnownHosts = []string{path} })))
 	})
 	t.Run("known_hosts, revoked", func(t *testing.T) {
-		path := file("revoked", s.knownHosts("127.0.0.1")+"@revoked * "+s.hostKey+"\n")
+		path := file("revoked", s.KnownHosts("127.0.0.1")+"@revoked * "+s.HostKey+"\n")
 		fails(t, with(func(target *Target) { target.KnownHosts = []string{path} }), HostKeyChanged, "revoked")
 	})
 	t.Run("known_hosts, missing", func(t *testing.T) {
@@ -131,46 +131,46 @@ func TestHostKeys(t *testing.T) {
 		fails(t, with(func(target *Target) { target.KnownHosts = []string{path} }), Config, "broken:1")
 	})
 	for name, line := range map[string]string{
-		"empty": "", "words": "not a key\x1b", "two lines": s.hostKey + "\n" + other, "options": `command="x" ` + s.hostKey, "a comment": "# x",
+		"empty": "", "words": "not a key\x1b", "two lines": s.HostKey + "\n" + other, "options": `command="x" ` + s.HostKey, "a comment": "# x",
 	} {
-		t.Run("pin: "+name, func(t *testing.T) { fails(t, h.target(s.port, line), Config) })
+		t.Run("pin: "+name, func(t *testing.T) { fails(t, h.target(s.Port, line), Config) })
 	}
 }
 
 func TestTheRightKeyIsAskedFor(t *testing.T) {
 	h := newHome(t)
 	s := newServer(t, []string{h.key})
-	ecdsa := filepath.Join(s.dir, "ecdsa")
+	ecdsa := filepath.Join(s.Dir, "ecdsa")
 	realtools.Output(t, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", ecdsa)
-	s.lines = []string{"HostKey " + ecdsa}
-	s.start()
+	s.Lines = []string{"HostKey " + ecdsa}
+	s.Start()
 	// Left to itself, the library would settle for the ECDSA key.
-	works(t, dialed(t, h.target(s.port, s.hostKey)))
-	works(t, dialed(t, h.target(s.port, public(t, ecdsa))))
+	works(t, dialed(t, h.target(s.Port, s.HostKey)))
+	works(t, dialed(t, h.target(s.Port, public(t, ecdsa))))
 }
 
 func TestCertAuthority(t *testing.T) {
 	h := newHome(t)
 	s := newServer(t, []string{h.key})
-	authority := filepath.Join(s.dir, "authority")
+	authority := filepath.Join(s.Dir, "authority")
 	realtools.Output(t, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", authority) // not the type of the host's key
-	other := newKey(t, s.dir, "other", "")
+	other := newKey(t, s.Dir, "other", "")
 	sign := func(args ...string) {
-		realtools.Output(t, "ssh-keygen", append(append([]string{"-q", "-s", authority, "-I", "node", "-h"}, args...), filepath.Join(s.dir, "host.pub"))...)
+		realtools.Output(t, "ssh-keygen", append(append([]string{"-q", "-s", authority, "-I", "node", "-h"}, args...), filepath.Join(s.Dir, "host.pub"))...)
 	}
 	sign("-n", "127.0.0.1")
-	s.lines = []string{"HostCertificate " + filepath.Join(s.dir, "host-cert.pub")}
-	s.start()
+	s.Lines = []string{"HostCertificate " + filepath.Join(s.Dir, "host-cert.pub")}
+	s.Start()
 	target := func(ca string) Target {
-		out := h.target(s.port)
+		out := h.target(s.Port)
 		out.KnownHosts = []string{write(t, filepath.Join(h.dir, "ca"), "@cert-authority *.0.0.1 "+public(t, ca)+"\n")}
 		return out
 	}
 	works(t, dialed(t, target(authority)))
 	fails(t, target(other), HostKeyChanged, "a certificate by")
 	restart := func() {
-		s.stop()
-		s.start()
+		s.Stop()
+		s.Start()
 	}
 	sign("-n", "elsewhere")
 	restart()
@@ -178,7 +178,7 @@ func TestCertAuthority(t *testing.T) {
 	sign("-n", "127.0.0.1", "-V", "20200101:20200102")
 	restart()
 	fails(t, target(authority), HostKeyChanged, "expired")
-	s.lines = nil
+	s.Lines = nil
 	restart()
 	fails(t, target(authority), HostKeyChanged, "a certificate by")
 }
@@ -192,7 +192,7 @@ func TestIdentities(t *testing.T) {
 	stranger := newKey(t, h.dir, "stranger", "")
 	s := startServer(t, []string{h.key, locked}, "TrustedUserCAKeys "+authority+".pub")
 	with := func(identity string, passphrase string) Target {
-		target := h.target(s.port, s.hostKey)
+		target := h.target(s.Port, s.HostKey)
 		target.IdentityFiles = []string{identity}
 		if passphrase != "" {
 			target.Passphrase = func(string) ([]byte, error) { return []byte(passphrase), nil }
@@ -211,7 +211,7 @@ func TestIdentities(t *testing.T) {
 	fails(t, with(stranger, ""), Config, "chmod 600")
 
 	t.Run("default", func(t *testing.T) {
-		target := h.target(s.port, s.hostKey)
+		target := h.target(s.Port, s.HostKey)
 		target.IdentityFiles = nil
 		fails(t, target, AuthRefused, "there was no key to offer")
 		write(t, filepath.Join(h.dir, ".ssh", "id_ed25519"), read(t, h.key))
@@ -222,7 +222,7 @@ func TestIdentities(t *testing.T) {
 func TestTooManyKeysAreARefusal(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key}, "MaxAuthTries 2")
-	target := h.target(s.port, s.hostKey)
+	target := h.target(s.Port, s.HostKey)
 	target.IdentityFiles = nil
 	for i := range 4 {
 		target.IdentityFiles = append(target.IdentityFiles, newKey(t, h.dir, fmt.Sprintf("k%d", i), ""))
@@ -258,7 +258,7 @@ func TestAgent(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 
-	target := h.target(s.port, s.hostKey)
+	target := h.target(s.Port, s.HostKey)
 	target.IdentityFiles, target.Env = nil, h.env("SSH_AUTH_SOCK="+socket)
 	works(t, dialed(t, target))
 	for _, chosen := range []string{locked, locked + ".pub"} { // no passphrase is asked for
@@ -289,8 +289,8 @@ func TestAgent(t *testing.T) {
 func TestProxyJump(t *testing.T) {
 	h := newHome(t)
 	inner, outer := startServer(t, []string{h.key}), startServer(t, []string{h.key})
-	counter := newProxy(t, outer.address())
-	known := write(t, filepath.Join(h.dir, "known"), fmt.Sprintf("[127.0.0.1]:%d %s\n", counter.port, outer.hostKey)+inner.knownHosts("127.0.0.1"))
+	counter := newProxy(t, outer.Address)
+	known := write(t, filepath.Join(h.dir, "known"), fmt.Sprintf("[127.0.0.1]:%d %s\n", counter.port, outer.HostKey)+inner.KnownHosts("127.0.0.1"))
 	config := fmt.Sprintf(`
 Host node
   HostName 127.0.0.1
@@ -308,7 +308,7 @@ Host loop
   ProxyJump loop
 Host command
   ProxyCommand nc %%h %%p
-`, inner.port, me(), known, counter.port, known)
+`, inner.Port, me(), known, counter.port, known)
 	write(t, filepath.Join(h.dir, ".ssh", "config"), config)
 	alias := func(name string) Target { return Target{Host: name, Env: h.env()} }
 
@@ -317,23 +317,23 @@ Host command
 	if counter.count() != 1 {
 		t.Errorf("%d connections went through the jump", counter.count())
 	}
-	if out, err := c.Output(t.Context(), Cmd{Script: `echo "$SSH_CONNECTION"`, Timeout: generous}, 200); err != nil || !strings.HasSuffix(string(out), fmt.Sprintf(" %d\n", inner.port)) {
+	if out, err := c.Output(t.Context(), Cmd{Script: `echo "$SSH_CONNECTION"`, Timeout: generous}, 200); err != nil || !strings.HasSuffix(string(out), fmt.Sprintf(" %d\n", inner.Port)) {
 		t.Errorf("%v, %q", err, out)
 	}
 
 	// The pinned key is the host's; it opens no door on the way.
 	pinned := alias("node")
-	pinned.HostKeys = []string{inner.hostKey}
+	pinned.HostKeys = []string{inner.HostKey}
 	works(t, dialed(t, pinned))
-	pinned.HostKeys = []string{outer.hostKey}
+	pinned.HostKeys = []string{outer.HostKey}
 	fails(t, pinned, HostKeyChanged, "node (")
-	write(t, known, inner.knownHosts("127.0.0.1"))
+	write(t, known, inner.KnownHosts("127.0.0.1"))
 	fails(t, alias("node"), HostKeyUnknown, "door (")
 
-	given := h.target(inner.port, inner.hostKey)
-	given.Jump = []Target{{Host: "127.0.0.1", Port: outer.port, HostKeys: []string{outer.hostKey}}}
+	given := h.target(inner.Port, inner.HostKey)
+	given.Jump = []Target{{Host: "127.0.0.1", Port: outer.Port, HostKeys: []string{outer.HostKey}}}
 	works(t, dialed(t, given))
-	given.Jump[0].HostKeys = []string{inner.hostKey}
+	given.Jump[0].HostKeys = []string{inner.HostKey}
 	fails(t, given, HostKeyChanged)
 
 	fails(t, alias("loop"), Config, "through itself")
@@ -345,8 +345,8 @@ Host command
 func TestDialThroughTheHost(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
-	c := dialed(t, h.target(s.port, s.hostKey))
-	conn, err := c.Dial(t.Context(), "tcp", s.address())
+	c := dialed(t, h.target(s.Port, s.HostKey))
+	conn, err := c.Dial(t.Context(), "tcp", s.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,12 +364,12 @@ func TestWait(t *testing.T) {
 	h := newHome(t)
 	t.Run("ends at once on another key", func(t *testing.T) {
 		s := startServer(t, []string{h.key})
-		_, err := Wait(t.Context(), h.target(s.port, public(t, h.key)), quick(), generous)
+		_, err := Wait(t.Context(), h.target(s.Port, public(t, h.key)), quick(), generous)
 		refused(t, err, HostKeyChanged)
 	})
 	t.Run("ends at once on a refused login", func(t *testing.T) {
 		s := startServer(t, nil)
-		_, err := Wait(t.Context(), h.target(s.port, s.hostKey), quick(), generous)
+		_, err := Wait(t.Context(), h.target(s.Port, s.HostKey), quick(), generous)
 		refused(t, err, AuthRefused)
 	})
 	t.Run("ends at once on an unknown host", func(t *testing.T) {
@@ -382,7 +382,7 @@ func TestWait(t *testing.T) {
 		var c *Conn
 		go func() {
 			var err error
-			c, err = Wait(t.Context(), h.target(s.port, s.hostKey), quick(), generous)
+			c, err = Wait(t.Context(), h.target(s.Port, s.HostKey), quick(), generous)
 			got <- err
 		}()
 		select {
@@ -390,7 +390,7 @@ func TestWait(t *testing.T) {
 			t.Fatalf("before sshd was there: %v", err)
 		case <-time.After(200 * time.Millisecond):
 		}
-		s.start()
+		s.Start()
 		if err := <-got; err != nil {
 			t.Fatal(err)
 		}
@@ -458,9 +458,9 @@ func TestABrokenConnection(t *testing.T) {
 	h := newHome(t)
 	s := startServer(t, []string{h.key})
 	running := func(t *testing.T, o Options) (p *proxy, pid string, ended chan error) {
-		p, ended = newProxy(t, s.address()), make(chan error, 1)
+		p, ended = newProxy(t, s.Address), make(chan error, 1)
 		o.DialTimeout = generous
-		c, err := Dial(t.Context(), h.target(p.port, s.hostKey), o)
+		c, err := Dial(t.Context(), h.target(p.port, s.HostKey), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -492,7 +492,7 @@ func TestABrokenConnection(t *testing.T) {
 		refused(t, <-ended, ConnectionLost)
 	})
 	t.Run("quiet, but alive", func(t *testing.T) {
-		c, err := Dial(t.Context(), h.target(s.port, s.hostKey), Options{DialTimeout: generous, KeepAlive: 100 * time.Millisecond, Missed: 20})
+		c, err := Dial(t.Context(), h.target(s.Port, s.HostKey), Options{DialTimeout: generous, KeepAlive: 100 * time.Millisecond, Missed: 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -502,7 +502,7 @@ func TestABrokenConnection(t *testing.T) {
 		}
 	})
 	t.Run("closed by us", func(t *testing.T) {
-		c := dialed(t, h.target(s.port, s.hostKey))
+		c := dialed(t, h.target(s.Port, s.HostKey))
 		c.Close()
 		refused(t, c.Run(t.Context(), Cmd{Script: "true", Timeout: generous}), ConnectionLost)
 	})

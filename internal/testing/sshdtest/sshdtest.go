@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ import (
 // generous is a deadline that a passing test does not come near.
 const generous = time.Minute
 
-// Server is an sshd that listens.
+// Server is an sshd.
 type Server struct {
 	// Address is host:port, Port its second half.
 	Address string
@@ -35,6 +36,11 @@ type Server struct {
 	// HostKey is the server's public key, HostKeyFile the file with the private
 	// one.
 	HostKey, HostKeyFile string
+	// Lines go before those of its configuration when it starts, and sshd
+	// believes the first that it reads.
+	Lines []string
+	// Dir is for its files.
+	Dir string
 	// Log is what it says.
 	Log *Log
 
@@ -42,16 +48,23 @@ type Server struct {
 	cmd *exec.Cmd
 }
 
-// Start starts a server. The lines go before those of its configuration, and
-// sshd believes the first that it reads.
+// Start starts a new server.
 func Start(t testing.TB, lines ...string) *Server {
+	t.Helper()
+	s := New(t, lines...)
+	s.Start()
+	return s
+}
+
+// New makes a server that is yet to be started.
+func New(t testing.TB, lines ...string) *Server {
 	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	s := &Server{User: me.Username, Identity: filepath.Join(dir, "identity"), HostKeyFile: filepath.Join(dir, "host"), Log: &Log{}, t: t}
+	s := &Server{User: me.Username, Identity: filepath.Join(dir, "identity"), HostKeyFile: filepath.Join(dir, "host"), Lines: lines, Dir: dir, Log: &Log{}, t: t}
 	s.Authorized = s.Identity + ".pub"
 	for _, key := range []string{s.Identity, s.HostKeyFile} {
 		realtools.Output(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", filepath.Base(key), "-f", key)
@@ -61,30 +74,30 @@ func Start(t testing.TB, lines ...string) *Server {
 		t.Fatal(err)
 	}
 	s.HostKey = strings.TrimSpace(string(public))
-	if os.Getuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
-			t.Fatal(err)
-		}
-	}
 	s.Address = free(t)
 	_, port, _ := net.SplitHostPort(s.Address)
 	if s.Port, err = strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
-	config := filepath.Join(dir, "sshd_config")
-	text := strings.Join(append(lines,
-		"ListenAddress "+s.Address, "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"HostKey "+s.HostKeyFile, "AuthorizedKeysFile "+s.Authorized,
-	), "\n") + "\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.run(config)
 	return s
 }
 
-func (s *Server) run(config string) {
+// Start starts a server that is new, or was stopped. It ends with the test.
+func (s *Server) Start() {
 	s.t.Helper()
+	if os.Getuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // as its unit does
+			s.t.Fatal(err)
+		}
+	}
+	config := filepath.Join(s.Dir, "sshd_config")
+	text := strings.Join(append(slices.Clone(s.Lines),
+		"ListenAddress "+s.Address, "PidFile none", "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+		"LogLevel VERBOSE", "MaxStartups 100", "HostKey "+s.HostKeyFile, "AuthorizedKeysFile "+s.Authorized,
+	), "\n") + "\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 	// It wants to be called by its full path, which is not on everybody's PATH.
 	path := "/usr/sbin/sshd"
 	if _, err := os.Stat(path); err != nil {
