@@ -59,3 +59,30 @@ func TestLabRoot(t *testing.T) {
 	_, err = run(Cmd{Script: "id -u"})
 	refused(t, err, SudoRefused, "NOPASSWD")
 }
+
+// A host that boots or goes down lets nobody in but root, by pam_nologin. sshd
+// ends such a login without a word, which is not a refusal: it is waited for.
+func TestLabNoLoginYet(t *testing.T) {
+	l := lab.New(t, 1)
+	h := l.Hosts[0]
+	target := Target{Host: h.Address, User: "nixos", HostKeys: []string{h.HostKey}, IdentityFiles: []string{l.Key}, Config: "none"}
+	if _, err := h.Run("echo 'System is booting up.' >/run/nologin"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Dial(t.Context(), target, quick())
+	refused(t, err, Unreachable, "EOF")
+	done := make(chan error, 1)
+	go func() {
+		c, err := Wait(t.Context(), target, quick(), generous)
+		if err == nil {
+			c.Close()
+		}
+		done <- err
+	}()
+	if _, err := h.Run("rm /run/nologin"); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
