@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -44,7 +45,7 @@ func (d *Deployment) Bootstrap(ctx context.Context) ([]*NodeResult, []verdict.Ch
 
 func (d *Deployment) bootstrap(ctx context.Context, t *target, name string, status *tailnet.Status) error {
 	var wrong []verdict.Check
-	user := first(d.FirstUser, d.Spec.User, "root")
+	user := cmp.Or(d.FirstUser, d.Spec.User, "root")
 	if t.Member, wrong = d.Spec.member(name, t.facts.TargetHost, user, t.facts.TargetPort, status); t.Member == nil {
 		t.refuse(nixos.Refused, wrong...)
 		return nil

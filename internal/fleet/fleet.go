@@ -7,6 +7,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,7 +116,7 @@ func (s *Spec) member(name, address, user string, port int, status *tailnet.Stat
 		}
 	}
 	m.Target = sshx.Target{
-		Host: first(s.Hosts[name], address, name), User: first(s.User, user), Port: port, HostKeys: s.HostKeys[name], KnownHosts: s.KnownHosts,
+		Host: cmp.Or(s.Hosts[name], address, name), User: cmp.Or(s.User, user), Port: port, HostKeys: s.HostKeys[name], KnownHosts: s.KnownHosts,
 		Config: s.SSHConfig, Env: s.Env,
 	}
 	if s.IdentityFile != "" {
@@ -172,7 +173,7 @@ func (m *Member) connected(c *sshx.Conn) []verdict.Check {
 	checks := []verdict.Check{{ID: "ssh", Verdict: verdict.Proven, Wanted: "a login on the host with the known key", Got: c.Host()}}
 	if m.Peer == nil { // the operator said so, and the report does too
 		return append(checks, verdict.Check{
-			ID: TailnetPath, Verdict: verdict.Unproven, Wanted: "a connection through the tailnet", Got: "one to " + c.RemoteAddr().String(), Waived: first(m.spec.OffTailnet, "tailnet: off"),
+			ID: TailnetPath, Verdict: verdict.Unproven, Wanted: "a connection through the tailnet", Got: "one to " + c.RemoteAddr().String(), Waived: cmp.Or(m.spec.OffTailnet, "tailnet: off"),
 		})
 	}
 	return append(checks, m.tailnetPath(c))
@@ -217,13 +218,4 @@ func each[T any](items []T, n int, do func(T)) {
 		})
 	}
 	all.Wait()
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (d *Deployment) preflight(ctx context.Context, t *target) {
 	checks = append(checks, t.lettingIn(t.conn, d.Goal), t.read(found.facts, d.Boot))
 	for i := range checks {
 		if slices.Contains(d.Policy.Waive, checks[i].ID) && checks[i].ID != node.HostIdentity {
-			checks[i].Waived = first(d.Policy.WaivedBy, "waive")
+			checks[i].Waived = cmp.Or(d.Policy.WaivedBy, "waive")
 		}
 	}
 	t.result.SystemPath, t.result.PreviousSystemPath, t.result.Generation = t.before.Current, t.before.Current, t.before.Generation

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func readSpec(in *action.Inputs, a *action.Action, s *Spec) *Spec {
 	if in.OneOf("tailnet", "required", "off") == "required" && in.Err() == nil && len(s.Nodes) > 0 {
 		found, err := tailnet.Find(path)
 		if err != nil {
-			in.Wrong("tailscale_path", "the command line of Tailscale on the runner", fmt.Sprintf("none as %q", first(path, "tailscale")), "install Tailscale there, or set tailnet: off if the nodes are reached another way")
+			in.Wrong("tailscale_path", "the command line of Tailscale on the runner", fmt.Sprintf("none as %q", cmp.Or(path, "tailscale")), "install Tailscale there, or set tailnet: off if the nodes are reached another way")
 		} else {
 			s.Tailnet = &tailnet.CLI{Path: found, Env: tailnet.Environ(a.Environ()), Timeout: 15 * time.Second}
 		}
@@ -283,7 +284,7 @@ func ReadHandoff(in *action.Inputs) *handoff.Document {
 	doc, err := loadHandoff(path, sum, signer)
 	if err != nil {
 		for _, c := range verdict.ChecksOf(err) {
-			in.Wrong("handoff_path", first(c.Wanted, "a handoff that can be read"), c.Got, first(c.Hint, "correct the input handoff_path"))
+			in.Wrong("handoff_path", cmp.Or(c.Wanted, "a handoff that can be read"), c.Got, cmp.Or(c.Hint, "correct the input handoff_path"))
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -59,7 +60,7 @@ func Text(results []*NodeResult) string {
 		width = max(width, len(r.Name))
 	}
 	for _, r := range results {
-		fmt.Fprintf(&b, "%-*s  %-18s  %s", width, r.Name, r.Outcome, first(r.SystemPath, "not seen"))
+		fmt.Fprintf(&b, "%-*s  %-18s  %s", width, r.Name, r.Outcome, cmp.Or(r.SystemPath, "not seen"))
 		if r.Reason != "" {
 			fmt.Fprintf(&b, "  (%s)", r.Reason)
 		}
@@ -73,7 +74,7 @@ func Table(results []*NodeResult) string {
 	var b strings.Builder
 	b.WriteString("| node | outcome | reason | live |\n|---|---|---|---|\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.Name, r.Outcome, strings.NewReplacer("|", "", "`", "", "<", "").Replace(r.Reason), first(r.SystemPath, "not seen"))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.Name, r.Outcome, strings.NewReplacer("|", "", "`", "", "<", "").Replace(r.Reason), cmp.Or(r.SystemPath, "not seen"))
 	}
 	return b.String()
 }

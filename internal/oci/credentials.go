@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rsa"
@@ -136,11 +137,11 @@ func (c *Credentials) fromFile() (common.ConfigurationProvider, error) {
 	}
 	problems := i.check(needed...)
 	passphrase := c.Passphrase
-	if inFile := first(p["pass_phrase"], p["passphrase"]); inFile != "" {
+	if inFile := cmp.Or(p["pass_phrase"], p["passphrase"]); inFile != "" {
 		if err := files.CheckSecret(home(path)); err != nil {
 			problems = append(problems, fmt.Sprintf("the file holds a pass_phrase and %v", err))
 		}
-		passphrase = first(passphrase, inFile)
+		passphrase = cmp.Or(passphrase, inFile)
 	}
 	if data, err := secretFile(p, "key_file"); err != nil {
 		problems = append(problems, err.Error())
@@ -165,15 +166,6 @@ func (c *Credentials) fromFile() (common.ConfigurationProvider, error) {
 		return nil, unusable(wanted, problems, hint)
 	}
 	return i, nil
-}
-
-func first(s ...string) string {
-	for _, v := range s {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // secretFile reads the file that a key of a profile names.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"strings"
@@ -63,15 +64,15 @@ func lookContracts(ctx context.Context, u *use) (out []finding) {
 			continue
 		}
 		if r := c.Restic; r != nil {
-			out = append(out, u.restic(ctx, or(r.Program, "restic"))...)
+			out = append(out, u.restic(ctx, cmp.Or(r.Program, "restic"))...)
 			out = append(out, u.secrets("password_file of the contract "+c.Name, r.PasswordFile)...)
 			out = append(out, u.secrets("repository_file of the contract "+c.Name, r.RepositoryFile)...)
 		}
 		if l := c.LFS; l != nil {
-			out = append(out, u.remote(ctx, l.Remote, or(l.Program, "rclone"))...)
+			out = append(out, u.remote(ctx, l.Remote, cmp.Or(l.Program, "rclone"))...)
 		}
 		if s := c.State; s != nil {
-			out = append(out, u.offsite(ctx, s.Offsite, or(s.Program, "rclone"))...)
+			out = append(out, u.offsite(ctx, s.Offsite, cmp.Or(s.Program, "rclone"))...)
 			out = append(out, u.secrets("age_identity_file of the contract "+c.Name, s.IdentityFile)...)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (u *use) secret(name, path string) (data []byte, out []finding) {
 	switch {
 	case !filepath.IsAbs(full):
 		return nil, []finding{{status: wrong, what: what, found: "a relative path", fix: "give an absolute one, outside the checkout"}}
-	case files.Inside(or(u.d.getenv("GITHUB_WORKSPACE"), u.d.dir), full):
+	case files.Inside(cmp.Or(u.d.getenv("GITHUB_WORKSPACE"), u.d.dir), full):
 		return nil, []finding{{status: wrong, what: what, found: "it in the checkout", fix: "keep it elsewhere on the runner: what a job runs looks around there"}}
 	case errors.Is(err, os.ErrNotExist):
 		return nil, []finding{failed(missing, what, err, "put it there, with chmod 600")}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -130,7 +131,7 @@ func (d *doctor) ledger() (out []finding) {
 
 // lookLedger: the one that a report is about.
 func lookLedger(_ context.Context, u *use) []finding {
-	dir := or(u.a.Inputs().Text("ledger"), u.variable(evidence.DirVar))
+	dir := cmp.Or(u.a.Inputs().Text("ledger"), u.variable(evidence.DirVar))
 	if dir == "" {
 		return []finding{{status: missing, what: "the ledger to report about", found: "neither the input ledger nor " + evidence.DirVar, fix: "set " + evidence.DirVar + " and " + evidence.KeyVar + " where the actions run"}}
 	}

@@ -226,10 +226,3 @@ func (d *doctor) node(oldest, whose string) []finding {
 	}
 	return []finding{{status: ok, what: what, found: version + " at " + path}}
 }
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}

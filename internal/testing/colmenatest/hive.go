@@ -2,6 +2,7 @@ package colmenatest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -71,7 +72,7 @@ func writeHive(dir string, nodes []Node) error {
 	var out strings.Builder
 	out.WriteString("# A hive for a double of Colmena: plain data, no modules.\n{\n")
 	for _, n := range nodes {
-		n.Kernel = or(n.Kernel, strings.TrimSpace(string(uname)))
+		n.Kernel = cmp.Or(n.Kernel, strings.TrimSpace(string(uname)))
 		n.write(&out)
 	}
 	out.WriteString("}\n")
@@ -82,16 +83,16 @@ func writeHive(dir string, nodes []Node) error {
 }
 
 func (n Node) write(out *strings.Builder) {
-	targetHost, port := double.NixString(or(n.TargetHost, n.Name)), "null"
+	targetHost, port := double.NixString(cmp.Or(n.TargetHost, n.Name)), "null"
 	if n.LocalOnly {
 		targetHost = "null"
 	}
 	if n.TargetPort != 0 {
 		port = fmt.Sprint(n.TargetPort)
 	}
-	user := or(n.TargetUser, "nixos")
+	user := cmp.Or(n.TargetUser, "nixos")
 	toplevel := fmt.Sprintf("import ./nix/system.nix { name = %s; label = %s; behaviour = %s; kernel = %s; }",
-		double.NixString(or(n.HostName, n.Name)), double.NixString(or(n.Label, "2")), double.NixString(or(n.Behaviour, "good")), double.NixString(n.Kernel))
+		double.NixString(cmp.Or(n.HostName, n.Name)), double.NixString(cmp.Or(n.Label, "2")), double.NixString(cmp.Or(n.Behaviour, "good")), double.NixString(n.Kernel))
 	if n.Throws != "" {
 		toplevel = "throw " + double.NixString(n.Throws)
 	}
@@ -102,23 +103,16 @@ func (n Node) write(out *strings.Builder) {
 	line("  tags = %s; sshOptions = %s;", double.NixStrings(n.Tags), double.NixStrings(n.SSHOptions))
 	line("  allowLocalDeployment = %t; buildOnTarget = %t; replaceUnknownProfiles = %t;", n.AllowLocalDeployment, n.BuildOnTarget, !n.RefuseUnknownProfiles)
 	line("};")
-	line("networking.hostName = %s;", double.NixString(or(n.HostName, n.Name)))
-	line("services.openssh = { enable = %t; settings.PermitRootLogin = %s; };", !n.SSHDisabled, double.NixString(or(n.PermitRootLogin, "no")))
+	line("networking.hostName = %s;", double.NixString(cmp.Or(n.HostName, n.Name)))
+	line("services.openssh = { enable = %t; settings.PermitRootLogin = %s; };", !n.SSHDisabled, double.NixString(cmp.Or(n.PermitRootLogin, "no")))
 	line("users.users.%s.openssh.authorizedKeys.keys = %s;", double.NixString(user), double.NixStrings(n.AuthorizedKeys))
 	if user != "root" {
 		line("users.users.root.openssh.authorizedKeys.keys = [ ];")
 	}
 	line("security.sudo.wheelNeedsPassword = %t;", n.SudoPassword)
-	line("sops.age.keyFile = %s;", double.NixString(or(n.AgeKeyFile, "/var/lib/sops-nix/key.txt")))
+	line("sops.age.keyFile = %s;", double.NixString(cmp.Or(n.AgeKeyFile, "/var/lib/sops-nix/key.txt")))
 	line("system.build.toplevel = %s;", toplevel)
 	out.WriteString("  };\n")
-}
-
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }
 
 // writeTree gives scripts the mode that they have on the hosts, where the same

@@ -1,6 +1,7 @@
 package runnertest
 
 import (
+	"cmp"
 	"go/build"
 	"io/fs"
 	"maps"
@@ -54,8 +55,8 @@ func New(t testing.TB) *Runner {
 		"USER": "runner",
 		"LANG": "C.UTF-8",
 		// So that the launcher builds from the caches of this machine.
-		"GOCACHE":    first(os.Getenv("GOCACHE"), filepath.Join(cache, "go-build")),
-		"GOMODCACHE": first(os.Getenv("GOMODCACHE"), filepath.Join(build.Default.GOPATH, "pkg", "mod")),
+		"GOCACHE":    cmp.Or(os.Getenv("GOCACHE"), filepath.Join(cache, "go-build")),
+		"GOMODCACHE": cmp.Or(os.Getenv("GOMODCACHE"), filepath.Join(build.Default.GOPATH, "pkg", "mod")),
 		// What a daemon that was started by a careless hand has lying about.
 		"INPUT_LEFT_BY_THE_DAEMON": "leaked",
 		"GITHUB_TOKEN":             Token,
@@ -190,13 +191,4 @@ func (r *Runner) stepDir() string {
 	dir := filepath.Join(r.root, "job", "step-"+strconv.Itoa(r.steps))
 	r.mkdir(dir)
 	return dir
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
