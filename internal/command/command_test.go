@@ -10,7 +10,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"edge-actions/internal/testing/realtools"
 )
+
+func TestMain(m *testing.M) {
+	realtools.Interruptible()
+	os.Exit(m.Run())
+}
 
 func sh(script string) Cmd {
 	return Cmd{Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Timeout: 20 * time.Second, Grace: 5 * time.Second}

@@ -5,6 +5,7 @@ package realtools
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"testing"
 )
@@ -42,4 +43,13 @@ func Environ(set ...string) []string {
 		}
 	}
 	return append(env, set...)
+}
+
+// Interruptible gives what this process starts the interrupt back. A shell takes
+// it from a command that it starts in the background, and then it is ignored in
+// every process below.
+func Interruptible() {
+	if signal.Ignored(os.Interrupt) {
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	}
 }

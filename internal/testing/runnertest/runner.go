@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"edge-actions/internal/testing/realtools"
 )
 
 // Token is in the environment of every step, as on a Forgejo runner. A test
@@ -39,6 +41,7 @@ type Runner struct {
 // New makes a runner with empty directories below t.TempDir.
 func New(t testing.TB) *Runner {
 	t.Helper()
+	realtools.Interruptible()
 	root, err := filepath.EvalSymlinks(t.TempDir()) // macOS: /var is a link
 	if err != nil {
 		t.Fatal(err)
