@@ -88,7 +88,7 @@ func TestHostKeys(t *testing.T) {
 		l := listen(t)
 		fails(t, h.target(l.Addr().(*net.TCPAddr).Port), HostKeyUnknown, "pin that line")
 		// A connection would be waiting there.
-		l.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond)) //nolint:errcheck // it shows below
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond))
 		if conn, err := l.Accept(); err == nil {
 			conn.Close()
 			t.Error("an unknown host was called")
