@@ -64,40 +64,45 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 		j.outputsJSON(many(nodes)) // another document each time
 	}
 	next()
+	const enough = 8
 	points := 0
-	for name, n := range calls() {
-		for i := 1; i <= n; i++ {
-			next()
-			out, err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
-			var exit *exec.ExitError
-			if err == nil {
-				continue // one call fewer this time
-			}
-			if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
-				t.Fatalf("%s %d: %v\n%s", name, i, err, out)
-			}
-			points++
-			doc, err := os.ReadFile(filepath.Join(dir, "handoff.json"))
-			if err != nil {
-				t.Fatalf("%s %d: %v", name, i, err)
-			}
-			if err := schema.Validate(doc); err != nil {
-				t.Errorf("%s %d: %v", name, i, err)
-			}
-			sig := filepath.Join(dir, "handoff.json.sig")
-			if _, err := os.Stat(sig); err == nil {
-				verify := exec.Command("ssh-keygen", "-Y", "verify", "-f", signers, "-I", "operator", "-n", handoff.Namespace, "-s", sig)
-				verify.Stdin = strings.NewReader(string(doc))
-				if out, err := verify.CombinedOutput(); err != nil {
-					t.Errorf("%s %d: a signature of another document: %s", name, i, out)
+	// strace counts the calls of each thread, so on a busy machine, where the
+	// work wanders from one to another, some of the kills hit nothing.
+	for round := 0; round < 3 && points < enough; round++ {
+		for name, n := range calls() {
+			for i := 1; i <= n; i++ {
+				next()
+				out, err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
+				var exit *exec.ExitError
+				if err == nil {
+					continue // one call fewer this time
 				}
-			}
-			if out, err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace=none"); err != nil {
-				t.Fatalf("%s %d: the next run: %v\n%s", name, i, err, out)
+				if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
+					t.Fatalf("%s %d: %v\n%s", name, i, err, out)
+				}
+				points++
+				doc, err := os.ReadFile(filepath.Join(dir, "handoff.json"))
+				if err != nil {
+					t.Fatalf("%s %d: %v", name, i, err)
+				}
+				if err := schema.Validate(doc); err != nil {
+					t.Errorf("%s %d: %v", name, i, err)
+				}
+				sig := filepath.Join(dir, "handoff.json.sig")
+				if _, err := os.Stat(sig); err == nil {
+					verify := exec.Command("ssh-keygen", "-Y", "verify", "-f", signers, "-I", "operator", "-n", handoff.Namespace, "-s", sig)
+					verify.Stdin = strings.NewReader(string(doc))
+					if out, err := verify.CombinedOutput(); err != nil {
+						t.Errorf("%s %d: a signature of another document: %s", name, i, out)
+					}
+				}
+				if out, err := run("-f", "-qq", "-o", os.DevNull, "-e", "trace=none"); err != nil {
+					t.Fatalf("%s %d: the next run: %v\n%s", name, i, err, out)
+				}
 			}
 		}
 	}
-	if points < 8 {
+	if points < enough {
 		t.Errorf("only %d points", points)
 	}
 	t.Logf("killed at %d points", points)

@@ -108,28 +108,33 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 			cmd := func(wrap ...string) *exec.Cmd { return r.child(t, key, "killed", 1, wrap...) }
 			prepare(r)
 			counts := calls(t, strace, cmd)
+			const enough = 15
 			points, whole := 0, 0
-			for call, n := range counts {
-				for i := 1; i <= n; i++ {
-					r.clear()
-					prepare(r)
-					before := r.count()
-					out, err := cmd(strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, i)).CombinedOutput()
-					what := fmt.Sprintf("%s %d", call, i)
-					var exit *exec.ExitError
-					if err == nil {
-						continue // threads made fewer of these calls this time
-					}
-					if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
-						t.Fatalf("%s: %v\n%s", what, err, out)
-					}
-					points++
-					if r.left(t, what, before) > before {
-						whole++
+			// strace counts the calls of each thread, so on a busy machine, where the
+			// work wanders from one to another, some of the kills hit nothing.
+			for round := 0; round < 3 && (points < enough || whole == 0); round++ {
+				for call, n := range counts {
+					for i := 1; i <= n; i++ {
+						r.clear()
+						prepare(r)
+						before := r.count()
+						out, err := cmd(strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, i)).CombinedOutput()
+						what := fmt.Sprintf("%s %d", call, i)
+						var exit *exec.ExitError
+						if err == nil {
+							continue // threads made fewer of these calls this time
+						}
+						if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
+							t.Fatalf("%s: %v\n%s", what, err, out)
+						}
+						points++
+						if r.left(t, what, before) > before {
+							whole++
+						}
 					}
 				}
 			}
-			if points < 15 || whole == 0 {
+			if points < enough || whole == 0 {
 				t.Errorf("%d points, after %d of which the entry was there: %v", points, whole, counts)
 			}
 			t.Logf("killed at %d points, after %d of which the entry was there: %v", points, whole, counts)

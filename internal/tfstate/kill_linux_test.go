@@ -159,27 +159,32 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 			calls[name]++
 		}
 	}
+	const enough = 20
 	points := 0
-	for name, n := range calls {
-		if name == "write" {
-			n = min(n, 8) // the archive itself is a handful of writes; the rest wakes threads
-		}
-		for i := 1; i <= n; i++ {
-			cmd := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
-			out, err := cmd.CombinedOutput()
-			what := name + " " + strconv.Itoa(i)
-			var exit *exec.ExitError
-			if err == nil {
-				continue // threads made fewer of these calls this time
+	// strace counts the calls of each thread, so on a busy machine, where the
+	// work wanders from one to another, some of the kills hit nothing.
+	for round := 0; round < 3 && points < enough; round++ {
+		for name, n := range calls {
+			if name == "write" {
+				n = min(n, 8) // the archive itself is a handful of writes; the rest wakes threads
 			}
-			if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
-				t.Fatalf("%s: %v\n%s", what, err, out)
+			for i := 1; i <= n; i++ {
+				cmd := run("-f", "-qq", "-o", os.DevNull, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", name, i))
+				out, err := cmd.CombinedOutput()
+				what := name + " " + strconv.Itoa(i)
+				var exit *exec.ExitError
+				if err == nil {
+					continue // threads made fewer of these calls this time
+				}
+				if !errors.As(err, &exit) || !strings.Contains(err.Error(), "killed") {
+					t.Fatalf("%s: %v\n%s", what, err, out)
+				}
+				points++
+				f.afterKill(t, what, state)
 			}
-			points++
-			f.afterKill(t, what, state)
 		}
 	}
-	if points < 20 {
+	if points < enough {
 		t.Fatalf("only %d points: %v", points, calls)
 	}
 	t.Logf("killed at %d points: %v", points, calls)
