@@ -227,21 +227,25 @@ func TestKilledPlanLeavesNoSecret(t *testing.T) {
 	r.applied()
 	r.config("resource \"terraform_data\" \"v\" {}\n")
 	killed := 0
-	for i, pattern := range []string{
-		filepath.Join(r.stack, "archives/.partial-*"), filepath.Join(r.stack, "archives/.partial-*/SHA256SUMS"),
-		filepath.Join(r.off, stackName, ".partial-*"), filepath.Join(r.Temp, "edge-actions/plan-*/plan-*"),
-	} {
-		s := r.step("tofu-plan-with-state-backup")
-		s.Start()
-		if _, ok := s.TryKillOnFile(pattern); ok { // some are there for a moment only
-			killed++
+	const enough = 2
+	// Some are there for a moment only, which on a busy machine nobody sees.
+	for round := 0; round < 5 && killed < enough; round++ {
+		for i, pattern := range []string{
+			filepath.Join(r.stack, "archives/.partial-*"), filepath.Join(r.stack, "archives/.partial-*/SHA256SUMS"),
+			filepath.Join(r.off, stackName, ".partial-*"), filepath.Join(r.Temp, "edge-actions/plan-*/plan-*"),
+		} {
+			s := r.step("tofu-plan-with-state-backup")
+			s.Start()
+			if _, ok := s.TryKillOnFile(pattern); ok {
+				killed++
+			}
+			for _, path := range r.FilesWith(secret) {
+				t.Errorf("kill %d: it was left in %s", i, path)
+			}
+			os.RemoveAll(filepath.Join(r.Temp, "edge-actions"))
 		}
-		for _, path := range r.FilesWith(secret) {
-			t.Errorf("kill %d: it was left in %s", i, path)
-		}
-		os.RemoveAll(filepath.Join(r.Temp, "edge-actions"))
 	}
-	if killed < 2 {
+	if killed < enough {
 		t.Errorf("only %d kills", killed)
 	}
 	r.wantGreen(r.plan())
