@@ -93,7 +93,11 @@ func TestKilledAnywhere(t *testing.T) {
 		var mu sync.Mutex
 		requests := 0
 		seen := map[*http.Request]int{}
-		kill := func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		started := make(chan struct{}) // a child can ask before this process knows its id
+		kill := func() {
+			<-started
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
 		r.server.OnRequest(func(q *http.Request, p ocitest.Phase) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,6 +118,7 @@ func TestKilledAnywhere(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		close(started)
 		line, _ := bufio.NewReader(out).ReadString('\n')
 		if strings.TrimSpace(line) == "open" {
 			if inUse {
